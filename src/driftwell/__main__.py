@@ -1,0 +1,5 @@
+"""``python -m driftwell``."""
+
+from driftwell.cli import main
+
+main()

@@ -1,0 +1,183 @@
+"""What became of everything that was offered, counted for each model version; one lock guards all numbers."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from driftwell.results import isoformat
+from driftwell.stores.base import AppendResult, LabelCounts
+
+__all__ = ["LATENCY_EDGES", "Counting", "LabelTally", "Tally"]
+
+LATENCY_EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper edges in seconds of the latency histogram; a last bucket holds what is slower."""
+
+MAX_NAMES = 100
+OTHERS = "(others)"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Records of one model version: ``offered = stored + waiting + sum(dropped) + sum(rejected)``."""
+
+    offered: int = 0
+    stored: int = 0
+    waiting: int = 0
+    skewed: int = 0
+    sampled_out: int = 0
+    errors: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    latency_counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_EDGES) + 1))
+    latency_sum: float = 0.0
+
+    def settle(self, rows: int, result: AppendResult, rejected: Counter[str]) -> None:
+        """``rows`` that waited were stored or rejected."""
+        self.waiting -= rows
+        self.stored += result.stored
+        self.rejected.update(rejected)
+        self.rejected.update(_filled({"duplicate": result.duplicate, "conflict": result.conflict}))
+
+    def lose(self, rows: int, reason: str) -> None:
+        """``rows`` that waited are given up."""
+        self.waiting -= rows
+        self.dropped[reason] += rows
+
+    def ignore(self, names: Counter[str]) -> None:
+        """Count cells of features that are not kept; only the first names are told apart."""
+        for name, count in names.items():
+            known = name in self.ignored or len(self.ignored) < MAX_NAMES
+            self.ignored[name if known else OTHERS] += count
+
+    def observe(self, latency_seconds: float) -> None:
+        """Enter a latency into the histogram."""
+        self.latency_counts[bisect.bisect_left(LATENCY_EDGES, latency_seconds)] += 1
+        self.latency_sum += latency_seconds
+
+
+@dataclass(slots=True)
+class LabelTally:
+    """Labels of one model, or of none where the label named none."""
+
+    offered: int = 0
+    waiting: int = 0
+    matched: int = 0
+    early: int = 0
+    duplicate: int = 0
+    conflicting: int = 0
+    ambiguous: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def settle(self, fate: LabelCounts) -> None:
+        """One label that waited was added."""
+        self.waiting -= 1
+        self.matched += fate.matched
+        self.early += fate.early
+        self.duplicate += fate.duplicate
+        self.conflicting += fate.conflicting
+        self.ambiguous += len(fate.ambiguous)
+
+    def reject(self, reason: str) -> None:
+        """One label that waited cannot be kept."""
+        self.waiting -= 1
+        self.rejected[reason] += 1
+
+    def lose(self, reason: str) -> None:
+        """One label that waited is given up."""
+        self.waiting -= 1
+        self.dropped[reason] += 1
+
+
+class Counting:
+    """All tallies. Whoever changes one holds ``lock``, which is held only for the change itself.
+
+    The lock may be taken twice by one thread: a signal handler or a finalizer may record while its thread records.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from nothing, with a new lock: a forked child inherits neither."""
+        self.lock = threading.RLock()
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._labels: dict[str | None, LabelTally] = {}
+        self.last_success: float | None = None
+
+    def tally(self, model: str, version: str) -> Tally:
+        """The tally of a model version, made on first use."""
+        return self._tallies.get((model, version)) or self._tallies.setdefault((model, version), Tally())
+
+    def labels(self, model: str | None) -> LabelTally:
+        """The tally of a model's labels, made on first use."""
+        return self._labels.get(model) or self._labels.setdefault(model, LabelTally())
+
+    def losses(self) -> Counter[str]:
+        """Everything lost so far by reason, over all models, for the log."""
+        with self.lock:
+            found: Counter[str] = Counter()
+            tallies: list[tuple[str, Tally | LabelTally]] = [("records", t) for t in self._tallies.values()]
+            for kind, one in (*tallies, *(("labels", t) for t in self._labels.values())):
+                found.update({f"{kind} dropped ({reason})": n for reason, n in one.dropped.items()})
+                found.update({f"{kind} rejected ({reason})": n for reason, n in one.rejected.items()})
+            return found
+
+    def stats(self, model: str | None, version: str | None) -> dict[str, Any]:
+        """Everything counted, at one moment, over the model versions asked for."""
+        with self.lock:
+            chosen = [t for (m, v), t in self._tallies.items() if model in (None, m) and version in (None, v)]
+            labels = [t for m, t in self._labels.items() if model in (None, m)]
+            return {
+                **{name: sum(getattr(t, name) for t in chosen) for name in ("offered", "stored", "waiting")},
+                **{name: _total(getattr(t, name) for t in chosen) for name in ("dropped", "rejected")},
+                "recovered": 0,
+                "last_success": _moment(self.last_success),
+                "labels": _label_stats(labels),
+                **{name: sum(getattr(t, name) for t in chosen) for name in ("skewed", "sampled_out", "errors")},
+                "skipped": _total(t.skipped for t in chosen),
+                "ignored_features": _total(t.ignored for t in chosen),
+                "latency": _latency(chosen),
+            }
+
+
+def _label_stats(tallies: list[LabelTally]) -> dict[str, Any]:
+    counted = ("matched", "early", "duplicate", "conflicting", "ambiguous", "offered", "waiting")
+    return {
+        **{name: sum(getattr(t, name) for t in tallies) for name in counted},
+        "expired": 0,
+        "dropped": _total(t.dropped for t in tallies),
+        "rejected": _total(t.rejected for t in tallies),
+    }
+
+
+def _total(counters: Any) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for counter in counters:
+        total.update(counter)
+    return dict(total)
+
+
+def _filled(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
+
+
+def _latency(tallies: list[Tally]) -> dict[str, Any] | None:
+    """``{"buckets": [[upper edge or None, cumulative count], …], "sum": seconds}``; None without any latency."""
+    counts = [sum(column) for column in zip(*(t.latency_counts for t in tallies), strict=True)]
+    if not any(counts):
+        return None
+    edges: list[float | None] = [*LATENCY_EDGES, None]
+    buckets = [[edge, sum(counts[: i + 1])] for i, edge in enumerate(edges)]
+    return {"buckets": buckets, "sum": sum(t.latency_sum for t in tallies)}
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else isoformat(datetime.fromtimestamp(seconds, UTC))

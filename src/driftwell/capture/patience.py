@@ -1,0 +1,95 @@
+"""How the recorder's thread bears trouble: pauses between tries, and few lines in the log."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+
+from driftwell.capture.counting import Counting
+from driftwell.capture.queue import Queue
+
+__all__ = ["Backoff", "LossReport", "Seldom"]
+
+logger = logging.getLogger("driftwell.capture")
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
+QUIET_SECONDS = 60.0
+
+
+class Seldom:
+    """Lets a message into the log once a minute, however often it happens."""
+
+    def __init__(self) -> None:
+        self._silent_until: dict[str, float] = {}
+
+    def permits(self, what: str) -> bool:
+        """Whether it is time to say this again."""
+        now = time.monotonic()
+        if now < self._silent_until.get(what, 0.0):
+            return False
+        self._silent_until[what] = now + QUIET_SECONDS
+        return True
+
+    def forget(self, what: str) -> None:
+        """The next time this happens it is news."""
+        self._silent_until.pop(what, None)
+
+
+class Backoff:
+    """Pauses after failures of the store, longer each time and never the same, until it works or time is up.
+
+    Whoever waits for a flush or a close ends the pause, so that a store which is back is noticed at once.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._failures = 0
+        self._deadline: float | None = None
+        self._seldom = Seldom()
+
+    def give_up_at(self, deadline: float) -> None:
+        """From this moment on (of ``time.monotonic``) nothing is tried again."""
+        self._deadline = deadline
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no more time."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def failed(self, exc: Exception) -> None:
+        """Pause, at most until time is up."""
+        self._failures += 1
+        if self._seldom.permits("failed"):
+            logger.warning("%d records wait, the store fails and is tried again: %s", self._queue.length, exc)
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 20))
+        pause *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        if self._deadline is not None:
+            pause = min(pause, max(0.0, self._deadline - time.monotonic()))
+        self._queue.wake.wait(pause)
+        self._queue.wake.clear()
+
+    def worked(self) -> None:
+        """The store answers: start afresh."""
+        if self._failures:
+            logger.warning("the store works again after %d failed tries", self._failures)
+            self._failures = 0
+            self._seldom.forget("failed")
+
+
+class LossReport:
+    """Says in the log what was lost, at most once a minute."""
+
+    def __init__(self, counting: Counting) -> None:
+        self._counting = counting
+        self._seldom = Seldom()
+        self._said: Counter[str] = Counter()
+
+    def report(self) -> None:
+        """Log what was lost since the last line, unless that is too short a time ago."""
+        losses = self._counting.losses()
+        fresh = losses - self._said
+        if fresh and self._seldom.permits("losses"):
+            self._said = losses
+            logger.warning("not stored: %s", ", ".join(f"{n:,} {what}" for what, n in fresh.most_common()))

@@ -1,0 +1,283 @@
+"""The options of one monitored model, each stated once: name, type, default, meaning, other names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Any, get_args, get_type_hints
+
+from driftwell.config import values
+from driftwell.config.values import Kind
+from driftwell.errors import ConfigError, NotSupported, nearest
+
+__all__ = [
+    "UNAVAILABLE",
+    "MonitorSettings",
+    "Option",
+    "Setting",
+    "canonical",
+    "declared",
+    "read_value",
+    "settings_from",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What a field of a settings class says about itself, in its annotation.
+
+    ``plain`` are environment variables without the prefix, which deployments already set. A ``secret`` can
+    also be given as ``<name>_file`` and never appears in an error or a repr.
+    """
+
+    kind: Kind
+    meaning: str
+    aliases: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the settings table.
+
+    ``scope`` is ``"monitor"`` (an option of ``Monitor``, a key of the file and of each ``[models.<name>]``
+    table) or ``"service"`` (a key of the file). The other fields are those of ``Option``.
+    """
+
+    name: str
+    scope: str
+    default: Any
+    kind: Kind
+    meaning: str
+    aliases: tuple[str, ...]
+    plain: tuple[str, ...]
+    secret: bool
+
+    @property
+    def type(self) -> str:
+        """The kind of value in words."""
+        return self.kind.words
+
+    @property
+    def env(self) -> str:
+        """The environment variable that sets it."""
+        return f"DRIFTWELL_{self.name.upper()}"
+
+
+def declared(cls: type, scope: str) -> dict[str, Setting]:
+    """The settings that the fields of a dataclass declare with ``Annotated[type, Option(…)]``."""
+    hints = get_type_hints(cls, include_extras=True)
+    found = {}
+    for one in dataclasses.fields(cls):
+        for about in get_args(hints[one.name])[1:]:
+            if isinstance(about, Option):
+                row = {f.name: getattr(about, f.name) for f in dataclasses.fields(about)}
+                found[one.name] = Setting(one.name, scope, one.default, **row)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorSettings:
+    """How one model is watched. Made by ``settings_from``, so every value has its type and is in range."""
+
+    enable_drift_detection: Annotated[bool, Option(values.BOOLEAN, "compare each window with the reference")] = True
+    enable_performance_tracking: Annotated[
+        bool, Option(values.BOOLEAN, "score the predictions whose labels are known")
+    ] = True
+    enable_prometheus: Annotated[bool, Option(values.BOOLEAN, "offer the metrics as Prometheus text")] = True
+    metrics_prefix: Annotated[str, Option(values.PREFIX, "first word of every metric name; empty is allowed")] = (
+        "driftwell"
+    )
+
+    drift_check_minutes: Annotated[float, Option(values.POSITIVE, "minutes between background drift checks")] = 30.0
+    drift_check_interval_hours: Annotated[
+        float | None,
+        Option(
+            values.POSITIVE,
+            "hours between background drift checks; wins over drift_check_minutes "
+            "(the service takes 2 when neither is set)",
+            plain=("DRIFT_CHECK_INTERVAL_HOURS",),
+        ),
+    ] = None
+    performance_check_minutes: Annotated[
+        float,
+        Option(
+            values.POSITIVE,
+            "accepted for existing deployments: performance is part of every check, at the drift interval",
+        ),
+    ] = 10.0
+    check_every: Annotated[
+        timedelta | None,
+        Option(values.INTERVAL, "time between background checks of every kind; wins over the settings above"),
+    ] = None
+
+    method: Annotated[Any, Option(values.METHOD, "drift method: one, several, or one by column; by default psi")] = None
+    threshold: Annotated[
+        Any, Option(values.THRESHOLD, "threshold on the drift method's value; by default the method's own")
+    ] = None
+    drift_p_value: Annotated[
+        float, Option(values.SHARE, "largest adjusted p-value at which a column counts as changed")
+    ] = 0.05
+    drift_threshold: Annotated[
+        float | None,
+        Option(values.SHARE, "a drift score (0 to 1) above this is drift too", plain=("DRIFT_THRESHOLD",)),
+    ] = None
+    drift_min_samples: Annotated[
+        int,
+        Option(
+            values.COUNT,
+            "fewest rows on either side for a drift verdict; below it the answer is no_data",
+            aliases=("min_samples",),
+            plain=("DRIFT_MIN_SAMPLES",),
+        ),
+    ] = 100
+    kinds: Annotated[
+        Mapping[str, str] | None, Option(values.KINDS, "kind of a column, where the reference does not say")
+    ] = None
+    feature_map: Annotated[
+        Mapping[str, str] | None,
+        Option(values.NAMES, "in tables given to check(data=…): the reference's name of a column, by its new name"),
+    ] = None
+    preprocess: Annotated[
+        Callable[..., Any] | None,
+        Option(values.PYTHON, "function applied to tables given to check(data=…) before detection"),
+    ] = None
+
+    performance_window_size: Annotated[int, Option(values.COUNT, "labelled predictions in a performance window")] = 1000
+    performance_threshold: Annotated[
+        Any,
+        Option(
+            values.TOLERANCE,
+            'how much worse than the baseline is degraded: relative, {"abs": x} for absolute, or by metric',
+        ),
+    ] = 0.05
+
+    sample_rate: Annotated[
+        float, Option(values.SHARE, "share of the predictions that is recorded", aliases=("sample",))
+    ] = 1.0
+    max_samples: Annotated[
+        int,
+        Option(values.COUNT, "newest records kept at hand for display", aliases=("recent_records",)),
+    ] = 10_000
+    queue_records: Annotated[
+        int, Option(values.COUNT, "most records waiting to be stored; further ones are counted as lost")
+    ] = 100_000
+    queue_bytes: Annotated[int, Option(values.SIZE, "most bytes waiting to be stored")] = 256 * 1024**2
+    flush_seconds: Annotated[float, Option(values.POSITIVE, "longest time a record waits before it is stored")] = 1.0
+    collection_dir: Annotated[str, Option(values.PATH, "folder of the files that save_batch writes")] = (
+        "data/production"
+    )
+
+    alarm: Annotated[
+        str, Option(values.one_of("per_check"), "what disturbs anyone: per_check, each check by itself")
+    ] = "per_check"
+    rules: Annotated[tuple[Any, ...] | None, Option(values.LIST, "alert rules; by default the built-in set")] = None
+    channels: Annotated[tuple[Any, ...], Option(values.LIST, "where alerts go: log, webhook:https://…")] = field(
+        default=("log",), repr=False
+    )  # addresses may carry keys
+    webhook_secret: Annotated[
+        str | None,
+        Option(
+            values.TEXT,
+            "key that signs webhooks: whsec_ and base64; several with spaces while one replaces another",
+            secret=True,
+        ),
+    ] = field(default=None, repr=False)
+    webhook_allow_private: Annotated[
+        tuple[str, ...],
+        Option(values.NETWORKS, "private or loopback networks webhooks may go to, such as 127.0.0.1/32"),
+    ] = ()
+    retraining: Annotated[
+        tuple[Any, ...],
+        Option(values.LIST, "Python functions (reason, details) that retrain, and at most one policy"),
+    ] = ()
+    retraining_callback: Annotated[
+        Callable[..., Any] | None,
+        Option(values.PYTHON, "one Python function (reason, details) that retrains"),
+    ] = None
+
+    @property
+    def min_samples(self) -> int:
+        """Another name of ``drift_min_samples``."""
+        return self.drift_min_samples
+
+    @property
+    def recent_records(self) -> int:
+        """Another name of ``max_samples``."""
+        return self.max_samples
+
+    @property
+    def drift_interval(self) -> timedelta:
+        """Time between background drift checks: ``check_every``, else the hours, else the minutes."""
+        if self.check_every is not None:
+            return self.check_every
+        if self.drift_check_interval_hours is not None:
+            return timedelta(hours=self.drift_check_interval_hours)
+        return timedelta(minutes=self.drift_check_minutes)
+
+
+OPTIONS = declared(MonitorSettings, "monitor")
+NAMES = {alias: row.name for row in OPTIONS.values() for alias in (row.name, *row.aliases)}
+"""Every accepted spelling of an option, with the name it stands for."""
+
+UNAVAILABLE: dict[str, tuple[Any, ...]] = {
+    "durability": ("queued",),
+    "journal_fsync": (False,),
+    "ledger": (),
+    "spool_dir": (),
+    "spool_bytes": ("1GiB",),
+    "redact": ({},),
+    "drift_update_ref": ("none",),
+    "multivariate": (),
+    "false_alarm_budget": (),
+}
+"""Documented options that this version does not have, with the values that ask for nothing."""
+
+
+def settings_from(options: Mapping[str, Any]) -> MonitorSettings:
+    """Settings from options by name; None, and an option left out, mean the default.
+
+    Raises ``ConfigError`` for an unknown name (naming the nearest), a value out of range, or one option under
+    two names; ``NotSupported`` for an option that this version does not have.
+
+    Examples
+    --------
+    >>> settings_from({"min_samples": 50, "check_every": "PT1H"}).drift_min_samples
+    50
+    """
+    found: dict[str, Any] = {}
+    for given, value in options.items():
+        name = canonical(given, value)
+        if name is None or value is None:
+            continue
+        if name in found:
+            raise ConfigError(f"option {name!r} is given twice, once under another name: give it once")
+        found[name] = read_value(OPTIONS[name], value)
+    return MonitorSettings(**found)
+
+
+def canonical(given: str, value: Any) -> str | None:
+    """The option's name in the table; None when this version lacks it and ``value`` asks for nothing."""
+    if given in UNAVAILABLE:
+        if value is None or value in UNAVAILABLE[given]:
+            return None
+        raise NotSupported(f"option {given!r} is not available in this version of Driftwell: leave it out")
+    if given not in NAMES:
+        close = nearest(str(given), [*NAMES, *UNAVAILABLE])
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(NAMES))}"
+        raise ConfigError(f"unknown option {given!r}; {hint}")
+    if given == "alarm" and value == "budget":
+        raise NotSupported("alarm='budget' is not available in this version of Driftwell: use 'per_check'")
+    return NAMES[given]
+
+
+def read_value(row: Setting, value: Any, *, source: str = "") -> Any:
+    """``value`` as the setting's type; the ``ConfigError`` names the setting (or ``source``) and its type."""
+    try:
+        return row.kind.read(value)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
+        shown = "something else" if row.secret else repr(value)[:100]
+        raise ConfigError(f"{source or row.name} must be {row.type}; got {shown}") from (None if row.secret else exc)

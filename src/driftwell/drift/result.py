@@ -1,0 +1,129 @@
+"""What a comparison found: column by column, as Python values, JSON, HTML or an Arrow table."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from driftwell.detectors.univariate import Pair
+from driftwell.detectors.univariate import method as find_method
+from driftwell.errors import BadInput, UnknownName
+from driftwell.reports.files import write_text
+from driftwell.results import ColumnResult, Measure, Severity, isoformat, plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["DriftResult"]
+
+FORMAT_VERSION = 1
+LATER = {
+    "quality": "data quality verdicts are not available in this version",
+    "multivariate": "multivariate tests are not available in this version",
+}
+_WHAT = ("name", "kind", "status", "drifted", "method", "value", "low", "high", "threshold")
+_FROM = ("n_reference", "n_current", "missing_reference", "missing_current")
+_FRAME_COLUMNS = (*_WHAT, "p_value", "p_adjusted", "score", *_FROM)
+
+
+@dataclass(frozen=True)
+class DriftResult:
+    """What moved between the reference and the current rows, and whether it is more than chance.
+
+    Attributes
+    ----------
+    drift_detected
+        Whether any column drifted.
+    status
+        ``ok``, ``drift``, or ``no_data`` below ``min_samples`` rows on either side.
+    severity
+        The highest severity of a drifted column.
+    scores
+        Drift score in 0…1 of each column: KS distance of numbers, total variation of categories.
+    columns
+        A ``ColumnResult`` each, those that drifted first, then by score.
+    outputs
+        The same for ``prediction`` and ``score`` where the reference knows them; they do not count as drift here.
+    """
+
+    drift_detected: bool
+    status: str
+    severity: Severity
+    columns: dict[str, ColumnResult]
+    outputs: dict[str, ColumnResult]
+    summary: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    quality: None = None
+    multivariate: None = None
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _pairs: dict[str, Pair] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Drift score of each column."""
+        return {name: column.score for name, column in self.columns.items()}
+
+    def metric(self, column: str, method: str) -> Measure:
+        """Any method on a column, from the same pass.
+
+        Raises
+        ------
+        UnknownName
+            There is no such column or method.
+        BadInput
+            The method does not read columns of this kind.
+        """
+        found = find_method(method)
+        if column not in self._pairs:
+            raise UnknownName("column", column, self._pairs)
+        pair = self._pairs[column]
+        if pair.kind not in found.kinds:
+            raise BadInput(f"{method} reads {' and '.join(found.kinds)} columns; {column!r} is {pair.kind}")
+        return pair.measure(method)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "format": "driftwell-drift",
+            "format_version": FORMAT_VERSION,
+            "created": isoformat(self.created),
+            "status": self.status,
+            "drift_detected": self.drift_detected,
+            "severity": str(self.severity),
+            "summary": plain(self.summary),
+            "notes": list(self.notes),
+            "scores": plain(self.scores),
+            "columns": {name: column.to_dict() for name, column in self.columns.items()},
+            "outputs": {name: column.to_dict() for name, column in self.outputs.items()},
+            "quality": None,
+            "multivariate": None,
+            "reasons": LATER,
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as JSON text, written to ``path`` where one is given."""
+        text = msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=2).decode()
+        if path is not None:
+            write_text(path, text)
+        return text
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as one offline HTML page, written to ``path`` where one is given."""
+        from driftwell.reports import render_drift
+
+        text: str = render_drift(self.to_dict())
+        if path is not None:
+            write_text(path, text)
+        return text
+
+    def to_frame(self) -> pa.Table:
+        """One row a column, as a ``pyarrow.Table``."""
+        import pyarrow as pa
+
+        columns = list(self.columns.values())
+        found: dict[str, list[Any]] = {name: [getattr(c, name) for c in columns] for name in _FRAME_COLUMNS}
+        return pa.table(found | {"severity": [str(c.severity) for c in columns]})

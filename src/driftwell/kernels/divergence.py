@@ -1,0 +1,84 @@
+"""Distances between two sets of counts over the same cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "hellinger",
+    "jensen_shannon",
+    "kullback_leibler",
+    "l_infinity",
+    "population_stability_index",
+    "psi_expected_without_change",
+    "total_variation",
+]
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def population_stability_index(reference: Counts, current: Counts) -> float:
+    """Population stability index in nats, with 1/2 added to every cell's count so that empty cells stay
+    finite.
+
+    ``sum((q - p) · ln(q / p))`` with ``p = (reference + 1/2) / (n + K/2)`` and q likewise from ``current``.
+    Shape ``(K,)`` each. One cell gives 0. Source: Yurdakul, *Statistical properties of population stability
+    index*, 2018, equation 2.1; the half count is Jeffreys' prior.
+
+    Examples
+    --------
+    >>> population_stability_index(np.array([50, 50]), np.array([50, 50]))
+    0.0
+    """
+    p, q = _smoothed(reference), _smoothed(current)
+    return float(np.sum((q - p) * np.log(q / p)))
+
+
+def psi_expected_without_change(cells: int, n_reference: int, n_current: int) -> float:
+    """Mean of the index when nothing changed, ``(K - 1)(1/n + 1/m)`` (Yurdakul 2018, section 3)."""
+    return (cells - 1) * (1 / n_reference + 1 / n_current)
+
+
+def kullback_leibler(reference: Counts, current: Counts) -> float:
+    """Kullback–Leibler divergence of the current from the reference shares in nats, half counts added."""
+    p, q = _smoothed(reference), _smoothed(current)
+    return float(np.sum(q * np.log(q / p)))
+
+
+def jensen_shannon(reference: Counts, current: Counts) -> float:
+    """Jensen–Shannon distance, the root of the divergence in base 2: 0 equal, 1 disjoint (Lin 1991)."""
+    p, q = _shares(reference), _shares(current)
+    middle = (p + q) / 2
+    divergence = (_entropy_against(p, middle) + _entropy_against(q, middle)) / 2
+    return float(np.sqrt(max(divergence, 0.0)))
+
+
+def hellinger(reference: Counts, current: Counts) -> float:
+    """Hellinger distance ``sqrt(1 - sum sqrt(p q))``, in 0…1."""
+    affinity = float(np.sum(np.sqrt(_shares(reference) * _shares(current))))
+    return float(np.sqrt(max(1.0 - affinity, 0.0)))
+
+
+def total_variation(reference: Counts, current: Counts) -> float:
+    """Half the sum of absolute differences of the shares, in 0…1."""
+    return float(np.abs(_shares(reference) - _shares(current)).sum() / 2)
+
+
+def l_infinity(reference: Counts, current: Counts) -> float:
+    """The largest absolute difference of a share, in 0…1."""
+    return float(np.abs(_shares(reference) - _shares(current)).max(initial=0.0))
+
+
+def _smoothed(counts: Counts) -> Floats:
+    return np.asarray((counts + 0.5) / (counts.sum() + 0.5 * len(counts)), np.float64)
+
+
+def _shares(counts: Counts) -> Floats:
+    return np.asarray(counts / counts.sum(), np.float64)
+
+
+def _entropy_against(p: Floats, middle: Floats) -> float:
+    held = p > 0
+    return float(np.sum(p[held] * np.log2(p[held] / middle[held])))

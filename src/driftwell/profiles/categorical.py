@@ -1,0 +1,164 @@
+"""Categorical and boolean columns: a vocabulary frozen from a reference, exact counts, and newcomers by name."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from driftwell.errors import MergeError
+from driftwell.frame import BOOLEAN_CATEGORIES, CodedColumn
+
+__all__ = [
+    "BOOLEAN_VOCABULARY",
+    "NO_VOCABULARY",
+    "CategoricalState",
+    "Vocabulary",
+    "build_categorical",
+    "freeze_vocabulary",
+]
+
+MAX_VOCABULARY = 1000
+MAX_NEWCOMERS = 256
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The categories that have a cell of their own, sorted by name."""
+
+    categories: tuple[str, ...]
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash; states of different ids never merge."""
+        digest = hashlib.blake2b(digest_size=8)
+        for category in self.categories:
+            data = category.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "little") + data)
+        return digest.hexdigest()
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Cell of each category."""
+        return {category: i for i, category in enumerate(self.categories)}
+
+
+NO_VOCABULARY = Vocabulary(())
+"""Everything is a newcomer: what is counted while there is no reference."""
+
+BOOLEAN_VOCABULARY = Vocabulary(BOOLEAN_CATEGORIES)
+
+
+@dataclass(frozen=True, eq=False)
+class CategoricalState:
+    """Counts of one column: a cell a category of the vocabulary and a last one for all other values.
+
+    ``newcomers`` names the other values, with exact counts, as long as there are at most 256 of them; beyond that
+    it keeps the 256 whose hashes are smallest, so that merging in any order keeps the same ones. The mass of the
+    other values is always exact.
+    """
+
+    vocabulary: Vocabulary | None
+    bins_id: str
+    counts: Ints
+    newcomers: dict[str, int] = field(default_factory=dict)
+    missing: int = 0
+    invalid: int = 0
+    kind: str = "categorical"
+
+    @cached_property
+    def count(self) -> int:
+        """Rows that hold a value."""
+        return int(self.counts.sum())
+
+    @property
+    def n_rows(self) -> int:
+        """All rows."""
+        return self.count + self.missing
+
+    @property
+    def other(self) -> int:
+        """Rows whose value is not in the vocabulary."""
+        return int(self.counts[-1])
+
+    @property
+    def named(self) -> bool:
+        """Whether ``newcomers`` names every other value."""
+        return sum(self.newcomers.values()) == self.other
+
+    @property
+    def distinct(self) -> int | None:
+        """Number of distinct values, None when there were too many newcomers to name."""
+        return int(np.count_nonzero(self.counts[:-1])) + len(self.newcomers) if self.named else None
+
+    # A category has no mean or order; the names exist so that one loop can read every column.
+    mean = None
+    std = None
+    min = None
+    max = None
+
+    def quantile(self, q: float) -> None:
+        """Categories have no order."""
+
+    def merge(self, other: CategoricalState) -> CategoricalState:
+        """Both together; the vocabularies must be the same."""
+        if self.bins_id != other.bins_id:
+            raise MergeError(
+                f"vocabularies {self.bins_id} and {other.bins_id} differ: profile both against one reference"
+            )
+        newcomers = dict(self.newcomers)
+        for name, count in other.newcomers.items():
+            newcomers[name] = newcomers.get(name, 0) + count
+        return CategoricalState(
+            vocabulary=self.vocabulary or other.vocabulary,
+            bins_id=self.bins_id,
+            counts=self.counts + other.counts,
+            newcomers=_keep(newcomers),
+            missing=self.missing + other.missing,
+            invalid=self.invalid + other.invalid,
+            kind=self.kind,
+        )
+
+
+def freeze_vocabulary(column: CodedColumn) -> Vocabulary:
+    """The categories of a reference column; of more than 1,000 the most frequent (ties by name)."""
+    if column.kind == "boolean":
+        return BOOLEAN_VOCABULARY
+    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
+    seen = [(int(-c), name) for c, name in zip(counts, column.categories, strict=True) if c]
+    if len(seen) > MAX_VOCABULARY:
+        seen = sorted(seen)[:MAX_VOCABULARY]
+    return Vocabulary(tuple(sorted(name for _, name in seen)))
+
+
+def build_categorical(column: CodedColumn, vocabulary: Vocabulary) -> CategoricalState:
+    """Count a column in a frozen vocabulary. Cost: one pass over the codes, one look-up a distinct value."""
+    codes = column.codes
+    missing = int(np.count_nonzero(codes < 0))
+    counts = np.bincount(codes[codes >= 0] if missing else codes, minlength=len(column.categories))
+    cells = np.zeros(len(vocabulary.categories) + 1, np.int64)
+    newcomers: dict[str, int] = {}
+    for name, count in zip(column.categories, counts.tolist(), strict=True):
+        if count:
+            cell = vocabulary.position.get(name, -1)
+            cells[cell] += count
+            if cell < 0:
+                newcomers[name] = count
+    return CategoricalState(vocabulary, vocabulary.id, cells, _keep(newcomers), missing, column.invalid, column.kind)
+
+
+def _keep(newcomers: dict[str, int]) -> dict[str, int]:
+    """The 256 names with the smallest hashes: a name kept from a union was kept in each part that has it."""
+    if len(newcomers) <= MAX_NEWCOMERS:
+        return dict(sorted(newcomers.items()))
+    return dict(sorted(heapq.nsmallest(MAX_NEWCOMERS, newcomers.items(), key=lambda item: _hash(item[0]))))
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()

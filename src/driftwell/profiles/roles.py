@@ -1,0 +1,139 @@
+"""What the columns of a reference table are: roles, features and their kinds, importances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from driftwell.errors import BadInput, ColumnError, nearest
+from driftwell.frame import Column, Frame, UnreadColumn, check_kinds, infer_kind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["OUTPUTS", "ROLES", "absent_message", "find_features", "find_roles", "importances", "metrics", "outputs_of"]
+
+ROLES = ("prediction", "score", "probability", "true_label", "timestamp", "prediction_id", "segment", "entity_id")
+OUTPUTS = ("prediction", "score")
+MAX_CLASSES = 20  # whole numbers of at most so many values are class labels
+
+
+def find_roles(columns: Sequence[str], given: Mapping[str, str | None]) -> dict[str, str]:
+    """Which column has which role: the one given, else the one that bears the role's name."""
+    roles = {}
+    for role in ROLES:
+        named = given.get(role)
+        if named is not None and named not in columns:
+            close = nearest(named, columns)
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise ColumnError(f"there is no column {named!r} for {role}{hint}")
+        if named is not None or role in columns:
+            roles[role] = named or role
+    return roles
+
+
+def find_features(
+    table: pa.Table,
+    roles: Mapping[str, str],
+    feature_names: Sequence[str] | None,
+    kinds: Mapping[str, str] | None,
+) -> tuple[Frame, dict[str, str]]:
+    """``(the typed features, the reason of each column that can be none)``."""
+    check_kinds(kinds)
+    columns = table.column_names
+    taken = set(roles.values())
+    features = [name for name in columns if name not in taken] if feature_names is None else list(feature_names)
+    unknown = [name for name in (*features, *(kinds or {})) if name not in columns]
+    if unknown:
+        raise ColumnError(absent_message(unknown, columns))
+    known: dict[str, Column] = {}
+    ignored: dict[str, str] = {}
+    for name, column in Frame.of(table, names=features, kinds=kinds).columns.items():
+        if not isinstance(column, UnreadColumn):
+            known[name] = column
+        elif kinds and name in kinds:
+            raise ColumnError(f"column {name!r} cannot be {kinds[name]}: {column.reason}")
+        else:
+            ignored[name] = column.reason
+    if not known:
+        raise BadInput(f"no column can be a feature: {ignored or 'the table has no column but those with roles'}")
+    return Frame(known, table.num_rows), ignored
+
+
+def outputs_of(table: pa.Table, roles: Mapping[str, str], kinds: Mapping[str, str] | None) -> Frame:
+    """The typed columns of prediction and score, under the names of their roles."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {}
+    chosen: dict[str, str] = {}
+    for role in OUTPUTS:
+        source = roles.get(role)
+        if source is None or infer_kind(table.schema.field(source).type) is None:
+            continue
+        columns[role] = table.column(source)
+        if kinds and source in kinds:
+            chosen[role] = kinds[source]
+        elif role == "prediction" and _looks_like_class(columns[role]):
+            # Class labels are often the integers 0 and 1: few whole numbers are a class, not a quantity.
+            chosen[role] = "categorical"
+    return Frame.of(pa.table(columns), kinds=chosen) if columns else Frame({}, table.num_rows)
+
+
+def importances(importance: Any, features: Sequence[str], ignored: Iterable[str]) -> dict[str, float]:
+    """``{feature: weight}`` from a mapping or a fitted model."""
+    if importance is None:
+        return {}
+    if not isinstance(importance, Mapping):
+        importance = _of_model(importance, features)
+    weights = metrics("importance", importance)
+    unknown = [name for name in weights if name not in features and name not in ignored]
+    if unknown:
+        raise ColumnError("importance: " + absent_message(unknown, features))
+    return weights
+
+
+def metrics(what: str, values: Mapping[Any, Any] | None) -> dict[str, float]:
+    """Named finite numbers, or one clear error."""
+    found = {}
+    for name, value in (values or {}).items():
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError) as exc:
+            raise BadInput(f"{what} of {name!r} must be a number. Got {value!r}") from exc
+        if not math.isfinite(found[str(name)]):
+            raise BadInput(f"{what} of {name!r} must be finite. Got {value!r}")
+    return found
+
+
+def absent_message(absent: Sequence[str], present: Sequence[str]) -> str:
+    """Names the columns that are not there, each with the nearest that is."""
+    hints = []
+    for name in absent[:5]:
+        close = nearest(name, present)
+        hints.append(f"{name!r} (is it {close!r}?)" if close else f"{name!r}")
+    more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+    return f"the table lacks {', '.join(hints)}{more}; if a column was renamed, say so in feature_map={{'new': 'old'}}"
+
+
+def _looks_like_class(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return bool(pa.types.is_integer(column.type) and len(pc.unique(column)) <= MAX_CLASSES)
+
+
+def _of_model(model: Any, features: Sequence[str]) -> dict[str, float]:
+    weights = getattr(model, "feature_importances_", None)
+    if weights is None:
+        weights = getattr(model, "coef_", None)
+    if weights is None:
+        raise BadInput("importance must be {feature: weight} or a fitted model with feature_importances_ or coef_")
+    weights = np.abs(np.asarray(weights, np.float64))
+    weights = weights.mean(axis=0) if weights.ndim > 1 else weights
+    names = list(getattr(model, "feature_names_in_", features))
+    if len(names) != len(weights):
+        raise BadInput(f"the model has {len(weights)} importances for {len(names)} features: pass {{feature: weight}}")
+    return {str(name): float(weight) for name, weight in zip(names, weights, strict=True)}

@@ -1,0 +1,266 @@
+"""The endpoints of one model. Plain functions run in threads: a slow store never holds up the event loop."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from driftwell.routes import schemas
+from driftwell.routes.body import JSON_TYPES, json_document, json_rows, read_body
+from driftwell.routes.ingest import (
+    COMMIT_SECONDS,
+    LOST,
+    FeedbackRow,
+    PredictionRow,
+    accept_feedback,
+    accept_predictions,
+    body_schema,
+    is_lost,
+)
+from driftwell.routes.paths import Path, content
+from driftwell.routes.problems import Answer, ProblemError
+from driftwell.routes.protocol import Ingest, OneModel, Since
+
+__all__ = ["INGEST_PATHS", "ONE_MODEL_PATHS", "PROMETHEUS_TYPE", "ModelName", "Version", "prometheus"]
+
+PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SMALL_BODY = 64 * 1024
+
+ModelName = Annotated[str | None, Query(max_length=200, description="Optional where one model is served.")]
+Version = Annotated[str | None, Query(max_length=200, description="The newest version when left out.")]
+SinceMark = Annotated[Since, Query(description="`all`: also what came before the newest mark.")]
+
+
+def perhaps(request: Request, model: ModelName = None, version: Version = None) -> OneModel | None:
+    """The model a request is about, None when nothing has been set up."""
+    found: OneModel | None = request.state.driftwell_resolve(model, version)
+    return found
+
+
+def chosen(found: Annotated[Any, Depends(perhaps)]) -> OneModel:
+    """The model a request is about: 404 when nothing has been set up."""
+    if found is None:
+        raise ProblemError(404, "no model yet: post predictions or a reference, then it appears by itself")
+    one: OneModel = found
+    return one
+
+
+One = Annotated[Any, Depends(chosen)]
+
+
+def collector_stats(one: Annotated[Any, Depends(perhaps)], since: SinceMark = None) -> Response:
+    """What was collected since the newest mark."""
+    return Answer({"status": "collector_not_initialized"} if one is None else one.collector_stats(since))
+
+
+def collector_recent(one: One, n: Annotated[int, Query(ge=1, le=10_000)] = 10, since: SinceMark = None) -> Response:
+    """The newest predictions, newest first."""
+    return Answer(one.recent_http(n, since))
+
+
+def collector_save(one: One) -> Response:
+    """Write the newest predictions to a JSON file on the server."""
+    return Answer(one.save_batch())
+
+
+def collector_clear(one: One) -> Response:
+    """Forget what is in memory and start statistics afresh; nothing stored is deleted."""
+    return Answer(one.clear())
+
+
+def drift_status(
+    one: One,
+    window: Annotated[
+        str | None, Query(max_length=40, description="ISO 8601 duration (PT24H) or a number of predictions.")
+    ] = None,
+    at: Annotated[datetime | None, Query(description="End of the window; now when left out.")] = None,
+    since: SinceMark = None,
+) -> Response:
+    """The newest recorded check, or one computed now for `window` and `at`."""
+    span = int(window) if window and window.isascii() and window.isdecimal() else window
+    return Answer(one.drift_status(span, _aware(at), since))
+
+
+def drift_performance(one: One) -> Response:
+    """Realized and estimated performance."""
+    return Answer(one.drift_performance())
+
+
+def hourly_summary(
+    one: One,
+    hours: Annotated[int, Query(ge=1, le=8784, description="Newest hours that have data.")] = 168,
+    since: SinceMark = None,
+) -> Response:
+    """Count, input mean and output mean of each hour; the keys are bare UTC hours."""
+    return Answer(one.hourly_summary(hours, since))
+
+
+def drift_scores(one: One) -> Response:
+    """Drift scores of the newest check."""
+    return Answer(one.drift_scores())
+
+
+def monitoring_status(one: One) -> Response:
+    """One model at a glance."""
+    return Answer(one.status())
+
+
+def monitoring_metrics(one: One) -> Response:
+    """Prometheus text of one model."""
+    return prometheus(one.metrics_text())
+
+
+def prometheus(text: str | None) -> Response:
+    """The scrape answer, or 404 when Prometheus is switched off."""
+    if text is None:
+        reason = "Prometheus not available"
+        raise ProblemError(404, f"{reason}: it is switched off by enable_prometheus = false", members={"error": reason})
+    return Response(text, media_type=PROMETHEUS_TYPE)
+
+
+class _Label(msgspec.Struct, frozen=True):
+    prediction_id: str | int
+    true_label: str | int | float | bool
+    timestamp: datetime | None = None
+
+
+async def monitoring_feedback(
+    request: Request,
+    one: One,
+    prediction_id: Annotated[str | None, Query(max_length=512)] = None,
+    true_label: Annotated[
+        str | None,
+        Query(max_length=4096, description="JSON where it reads as JSON (`1`, `true`), else text."),
+    ] = None,
+) -> Response:
+    """Record one label, named in the query or in a JSON body."""
+    if prediction_id is not None and true_label is not None:
+        label = _Label(prediction_id, _json_or_text(true_label))
+    else:
+        body = await read_body(request, types=JSON_TYPES, limit=SMALL_BODY, empty=True)
+        label = _convert(json_document(body or b"{}"), _Label)
+    return Answer(await run_in_threadpool(_feedback, one, label))
+
+
+def _feedback(one: OneModel, label: _Label) -> dict[str, Any]:
+    ticket = one.record_feedback(str(label.prediction_id), label.true_label, timestamp=_aware(label.timestamp))
+    outcome = ticket.wait(COMMIT_SECONDS)
+    if outcome is None:
+        return {"status": "pending", "matched": False}
+    if is_lost(outcome):
+        raise ProblemError(503, LOST, headers={"Retry-After": "1"})
+    return {"status": "feedback_recorded", "matched": outcome.matched + outcome.duplicate > 0}
+
+
+class _Trigger(msgspec.Struct, frozen=True):
+    reason: str = "manual"
+    details: dict[str, Any] | None = None
+
+
+async def trigger_retraining(request: Request, one: One) -> Response:
+    """Ask for retraining now: passes the cool-down, not the rule of one run at a time."""
+    body = await read_body(request, types=JSON_TYPES, limit=SMALL_BODY, empty=True)
+    asked = _convert(json_document(body or b"{}"), _Trigger)
+    answer = await run_in_threadpool(one.trigger_retraining, asked.reason, asked.details)
+    if answer["status"] != "retraining_triggered":
+        raise ProblemError(409, answer.get("reason") or f"no retraining was started: {answer['status']}")
+    return Answer(answer)
+
+
+async def post_predictions(request: Request, model: ModelName = None, version: Version = None) -> Response:
+    """Record predictions: queued when answered, stored a second later; bad rows are named."""
+    ingest: Ingest = request.state.driftwell_ingest
+    body = await read_body(request, types=JSON_TYPES, limit=ingest.max_body_bytes)
+
+    def accept() -> dict[str, Any]:
+        return accept_predictions(json_rows(body), ingest, model=model, version=version, now=datetime.now(UTC))
+
+    return Answer(await run_in_threadpool(accept), status_code=202)
+
+
+async def post_feedback(request: Request, model: ModelName = None) -> Response:
+    """Record labels by prediction id. Answers when they are committed, at most two seconds later."""
+    ingest: Ingest = request.state.driftwell_ingest
+    body = await read_body(request, types=JSON_TYPES, limit=ingest.max_body_bytes)
+    answer = await run_in_threadpool(lambda: accept_feedback(json_rows(body), ingest, model=model))
+    return Answer(answer, status_code=202)
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return text
+
+
+def _convert(document: Any, kind: type[Any]) -> Any:
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise ProblemError(422, f"the body does not fit: {error}") from error
+
+
+def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    _, components = msgspec.json.schema_components([kind])
+    return dict(components[kind.__name__])
+
+
+ONE_MODEL_PATHS = (
+    Path("GET", "/api/v1/collector/stats", collector_stats, schemas.CollectorStats | schemas.NotInitialized),
+    Path("GET", "/api/v1/collector/recent", collector_recent, list[schemas.RecentPrediction]),
+    Path("POST", "/api/v1/collector/save", collector_save, schemas.Saved),
+    Path("DELETE", "/api/v1/collector/clear", collector_clear, schemas.Cleared),
+    Path("GET", "/api/v1/drift/status", drift_status, schemas.DriftStatus),
+    Path("GET", "/api/v1/drift/performance", drift_performance, schemas.DriftPerformance),
+    Path("GET", "/api/v1/hourly/summary", hourly_summary, dict[str, schemas.HourOut]),
+    Path("GET", "/metrics/drift", drift_scores, schemas.DriftScores),
+    Path("GET", "/monitoring/status", monitoring_status, schemas.MonitoringStatus),
+    Path("GET", "/monitoring/metrics", monitoring_metrics, content([PROMETHEUS_TYPE], {"type": "string"})),
+    Path(
+        "POST",
+        "/monitoring/feedback",
+        monitoring_feedback,
+        schemas.FeedbackRecorded,
+        errors=(404, 413, 415),
+        body=content(JSON_TYPES, _schema(_Label)),
+        body_required=False,
+    ),
+    Path(
+        "POST",
+        "/monitoring/trigger-retraining",
+        trigger_retraining,
+        schemas.RetrainingTriggered,
+        errors=(404, 409, 413, 415),
+        body=content(JSON_TYPES, _schema(_Trigger)),
+        body_required=False,
+    ),
+)
+
+INGEST_PATHS = (
+    Path(
+        "POST",
+        "/api/v1/predictions",
+        post_predictions,
+        schemas.PredictionsAccepted,
+        status=202,
+        errors=(413, 415, 429),
+        body=content(JSON_TYPES, body_schema(PredictionRow)),
+    ),
+    Path(
+        "POST",
+        "/api/v1/feedback",
+        post_feedback,
+        schemas.FeedbackCounts,
+        status=202,
+        errors=(409, 413, 415),
+        body=content(JSON_TYPES, body_schema(FeedbackRow)),
+    ),
+)

@@ -1,0 +1,278 @@
+"""The page of one model version: its signals, drift over time, performance, what happened, what came in."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from driftwell.reports.monitoring import (
+    alert_rows,
+    check_rows,
+    check_view,
+    heat_view,
+    oldest_first,
+    performance_panels,
+    window_of,
+)
+from driftwell.reports.reading import items, mapping, records
+from driftwell.reports.views import column_view, tone
+from driftwell.reports.words import (
+    DASH,
+    figure,
+    joined,
+    metric_word,
+    moment,
+    number,
+    parse_time,
+    percent,
+    sentence,
+    severity_word,
+    span,
+    whole,
+)
+from driftwell.service.views.links import Links
+from driftwell.service.views.status import Check, is_firing, is_stale, model_status
+
+__all__ = ["model_view", "timeline"]
+
+SIGNALS = (("drift", "Drift"), ("performance", "Performance"), ("quality", "Data quality"))
+WORST = ("critical", "warning", "error", "ok", "no_data")
+"""Which of a signal's verdicts stands for it: one that could be judged before those that could not."""
+
+TIMELINE = 20
+
+
+def model_view(
+    model: str,
+    version: str,
+    *,
+    models: Sequence[tuple[str, str, int, int]],
+    has_reference: bool,
+    checks: Sequence[Check],
+    full: Check | None,
+    alerts: Sequence[Mapping[str, Any]],
+    runs: Sequence[Mapping[str, Any]],
+    totals: Mapping[str, Any],
+    capture: Mapping[str, Any],
+    recent: Sequence[Mapping[str, Any]],
+    traffic: Sequence[tuple[str, float]],
+    links: Links,
+) -> dict[str, Any]:
+    """One model version: what each signal says, drift over time, performance, what happened, what came in.
+
+    Parameters
+    ----------
+    checks
+        Newest first, without distributions; ``full`` is the newest with them.
+    traffic
+        ``traffic_points``.
+    capture
+        ``Monitor.stats()`` of this process.
+    """
+    known = oldest_first(checks)
+    newest: Check = known[-1] if known else {}
+    mine = [a for a in alerts if a.get("version") in (version, None) and a.get("state") != "inactive"]
+    firing = [a for a in mine if is_firing(a, version)]
+    status, why = model_status(newest, firing)
+    panels = performance_panels(known)
+    columns = _column_rows(mapping(full), lambda name: links.feature(model, version, name))
+    return {
+        "title": model,
+        "name": model,
+        "version": version,
+        "versions": [(v, links.model(model, v), v == version) for m, v, _, _ in models if m == model],
+        "status": status,
+        "tone": tone(status),
+        "word": severity_word(status),
+        "why": sentence(why) if newest else "",
+        "headline": _model_headline(newest),
+        "next_step": next_step(model, version, totals, has_reference=has_reference, has_check=bool(newest)),
+        "signals": _signals(newest, totals, capture),
+        "stale": is_stale(newest, totals.get("last_us")),
+        "window": span(*window_of(newest)) if newest else "",
+        "check": check_view(newest) if newest else None,
+        "heat": heat_view(known, lambda name: links.feature(model, version, name)),
+        "panels": panels,
+        "columns": columns,
+        "outputs": _output_panels(mapping(full)),
+        "timeline": timeline(mine, runs, known),
+        "alerts": alert_rows(firing),
+        "checks": check_rows(list(reversed(known))[:TIMELINE], panels),
+        "main_metric": panels[0]["word"] if panels else "",
+        "recent": [_recent_row(row) for row in recent],
+        "facts": _model_facts(totals, capture),
+        "traffic": list(traffic),
+        "feedback": f"driftwell feedback labels.csv --model {shlex.quote(model)}",
+    }
+
+
+def next_step(
+    model: str, version: str, totals: Mapping[str, Any], *, has_reference: bool, has_check: bool
+) -> dict[str, Any] | None:
+    """What is still missing before checks can say something, and the command that brings it; None when nothing is."""
+    name, of_version = f"--model {shlex.quote(model)}", f"--version {shlex.quote(version)}"
+    if not totals.get("predictions"):
+        return {
+            "title": "Record a first prediction",
+            "words": "Nothing has been recorded yet. Send a file, or record from your application.",
+            "code": [f"driftwell log predictions.parquet {name} {of_version}"],
+        }
+    if not has_reference:
+        return {
+            "title": "Give it a reference",
+            "words": "A check compares a window of predictions with the reference: what normal looked like in "
+            "training or validation data.",
+            "code": [f"driftwell baseline training.parquet {name} {of_version}", f"driftwell check {name}"],
+        }
+    if not has_check:
+        return {
+            "title": "Run a first check",
+            "words": "A check compares a window of predictions with the reference.",
+            "code": [f"driftwell check {name}"],
+        }
+    return None
+
+
+def _model_headline(newest: Check) -> str:
+    if not newest:
+        return "No check has run yet"
+    drifted = list(mapping(newest.get("drifted_features")))
+    named = [str(name) for name in items(newest.get("culprits")) or drifted]
+    parts = []
+    if named:
+        parts.append(f"{joined(named, 2)} drifted")
+    if newest.get("performance_degraded"):
+        parts.append("performance has degraded")
+    if parts:
+        return "; ".join(parts)
+    status = newest.get("status")
+    if status == "no_data" and newest.get("reference_id") is None:
+        return "There is no reference to compare with"
+    if status == "no_data":
+        return "The newest check had too little to judge"
+    return "The newest check could not run" if status == "error" else "Nothing moved in the newest check"
+
+
+def _signals(newest: Check, totals: Mapping[str, Any], capture: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A tile a signal: whether records come in, and what the newest check says of drift, performance, quality."""
+    lost = sum(int(number(n) or 0) for n in mapping(capture.get("dropped")).values())
+    last = moment(totals.get("last_us"))
+    tiles = [
+        {
+            "name": "Capture",
+            "tone": "medium" if lost else "ok" if totals.get("predictions") else "none",
+            "word": f"{whole(lost)} lost" if lost else "Complete" if totals.get("predictions") else "No data",
+            "words": f"newest prediction {last}" if totals.get("predictions") else "nothing has been recorded",
+        }
+    ]
+    return tiles + [_signal(key, name, newest) for key, name in SIGNALS]
+
+
+def _signal(key: str, name: str, newest: Check) -> dict[str, str]:
+    verdicts = [v for v in records(newest.get("verdicts")) if v.get("signal") == key]
+    if not verdicts:
+        reason = {"quality": "not judged in this version"}.get(key, "not judged yet")
+        return {"name": name, "tone": "none", "word": "No data", "words": reason}
+    worst = min(verdicts, key=lambda v: WORST.index(v["status"]) if v.get("status") in WORST else len(WORST))
+    found = str(worst.get("status"))
+    return {"name": name, "tone": tone(found), "word": severity_word(found), "words": _verdict_words(worst, verdicts)}
+
+
+def _verdict_words(worst: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
+    if worst.get("status") in ("no_data", "error"):
+        about = f"{worst['feature']}: " if worst.get("feature") else ""
+        return f"{about}{worst.get('reason') or 'not judged'}"
+    if worst.get("signal") == "drift":
+        drifted = sum(v.get("severity") not in ("none", None) for v in verdicts)
+        return f"{drifted} of {len(verdicts)} columns drifted"
+    limit = number(worst.get("threshold"))
+    against = f", limit {figure(limit)}" if limit is not None else ""
+    word = metric_word(str(worst.get("metric")).removesuffix("_score"))
+    return f"{word} {figure(worst.get('value'))}{against}"
+
+
+def _model_facts(totals: Mapping[str, Any], capture: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    predictions, labels = number(totals.get("predictions")) or 0, number(totals.get("labels")) or 0
+    output = mapping(totals.get("output"))
+    counts = {key: _total(capture.get(key)) for key in ("stored", "waiting", "dropped", "rejected")}
+    said = f"by this process; {counts['stored']} stored, {counts['waiting']} waiting, {counts['rejected']} rejected"
+    return [
+        ("Predictions", whole(predictions), f"since {moment(totals.get('first_us'))}" if predictions else ""),
+        ("Labels", whole(labels), f"{percent(labels / predictions)} of the predictions" if predictions else ""),
+        ("Mean output", figure(output.get("mean")), f"from {figure(output.get('min'))} to {figure(output.get('max'))}"),
+        ("Lost", counts["dropped"], said),
+    ]
+
+
+def _total(value: object) -> str:
+    """A count, or the sum of counts by reason."""
+    found = [value] if not isinstance(value, Mapping) else list(value.values())
+    return whole(sum(number(n) or 0 for n in found))
+
+
+def _column_rows(check: Check, link: Callable[[str], str]) -> list[dict[str, Any]]:
+    drift = mapping(check.get("drift"))
+    rows = [column_view(name, c) for name, c in mapping(drift.get("columns")).items()]
+    for row in rows:
+        row["href"] = link(row["name"])
+    return rows
+
+
+def _output_panels(check: Check) -> list[dict[str, Any]]:
+    outputs = mapping(mapping(check.get("drift")).get("outputs"))
+    return [column_view(name, c) for name, c in outputs.items() if isinstance(c, Mapping) and "status" in c]
+
+
+def timeline(
+    alerts: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]], checks: Sequence[Check]
+) -> list[dict[str, str]]:
+    """Alerts, retraining runs and alarms in one list, newest first, at most ``TIMELINE``."""
+    found: list[tuple[float, dict[str, str]]] = []
+
+    def add(when: Any, kind: str, tone_: str, word: str, words: str) -> None:
+        time = parse_time(when)
+        entry = {"when": moment(when), "kind": kind, "tone": tone_, "word": word, "words": words}
+        found.append((time.timestamp() if time else 0.0, entry))
+
+    for alert in alerts:
+        firing = alert.get("state") == "firing"
+        word = f"{alert.get('rule')} {alert.get('state')}"
+        add(alert.get("changed_us") or alert.get("since_us"), "Alert",
+            tone(alert.get("severity")) if firing else "ok", word, str(alert.get("message") or ""))  # fmt: skip
+    for run in runs:
+        state = str(run.get("state"))
+        shade = {"failed": "error", "completed": "ok"}.get(state, "low")
+        words = str(run.get("error") or run.get("reason") or "")
+        add(run.get("at_us") or run.get("requested_us"), "Retraining", shade, state, words)
+    for before, check in zip([{}, *checks], checks, strict=False):
+        if _alarmed(check) and not _alarmed(before):  # an alarm that goes on is no news
+            named = ", ".join(str(name) for name in items(check.get("culprits"))[:3])
+            add(window_of(check)[1], "Alarm", tone(check.get("status")), severity_word(check.get("status")), named)
+    found.sort(key=lambda pair: -pair[0])
+    return [entry for _, entry in found[:TIMELINE]]
+
+
+def _alarmed(check: Check) -> bool:
+    return bool(mapping(check.get("alarm")).get("fired"))
+
+
+def _recent_row(row: Mapping[str, Any]) -> dict[str, str]:
+    features = mapping(row.get("features"))
+    return {
+        "when": moment(row.get("timestamp")),
+        "id": str(row.get("prediction_id") or ""),
+        "prediction": _value(row.get("prediction")),
+        "score": figure(row.get("score")),
+        "label": _value(row.get("true_label")),
+        "features": ", ".join(f"{name} {_value(value)}" for name, value in list(features.items())[:4]),
+        "more": str(max(len(features) - 4, 0) or ""),
+    }
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return DASH
+    found = number(value)
+    text = figure(found) if found is not None else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,249 @@
+"""Connections to one SQLite file: a pool that survives fork, transactions that wait their turn, plain errors.
+
+Every operation borrows a connection, so each thread has its own while it works. Writers in other processes
+are waited for; what the driver raises becomes a ``StoreError`` or ``FormatError`` here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import apsw
+
+from driftwell.errors import DriftwellError, FormatError, StoreError
+from driftwell.stores.sqlite.migration import migrate
+
+__all__ = ["Database", "explain", "fetch"]
+
+BUSY_SECONDS = 60.0
+FORK_WAIT_SECONDS = 10.0
+MOST_IDLE = 8
+"""Connections kept for the next operations; a burst of threads may open more for a while."""
+CHECKPOINT_PAGES = 1_000
+"""Pages in the write-ahead log after which a commit copies them into the file (4 MB)."""
+CROWDED_PAGES = 16_000
+"""Pages after which that copying makes other writers wait, or the log would grow without end (64 MB)."""
+PASSIVE, RESTART = apsw.SQLITE_CHECKPOINT_PASSIVE, apsw.SQLITE_CHECKPOINT_RESTART
+
+_PRAGMAS = (
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA cache_size = -16000",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+class Database:
+    """One SQLite file, opened and brought to the newest schema.
+
+    Raises ``StoreError`` when the file cannot be opened or written, ``FormatError`` when it is not a
+    Driftwell database, is damaged, or was written by a newer version. ``busy_seconds`` is how long a
+    transaction waits for other writers before it gives up with ``StoreError``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.path = os.path.abspath(path)
+        self._busy_seconds = busy_seconds
+        self._idle: list[apsw.Connection] = []
+        self._lent = 0
+        self._closed = False
+        self._pool = threading.Condition()
+        _open_databases.add(self)
+        with self._borrowed() as connection:
+            migrate(connection, self.path)
+
+    @contextmanager
+    def read(self) -> Iterator[apsw.Connection]:
+        """A connection in a read transaction: all its queries see one state of the file."""
+        with self._borrowed() as connection, _transaction(connection, "BEGIN"):
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[apsw.Connection]:
+        """A connection that holds the write lock; committed at the end, rolled back on any error."""
+        with self._borrowed() as connection, _transaction(connection, "BEGIN IMMEDIATE"):
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections; those at work now are closed when they come back. Safe to repeat."""
+        with self._pool:
+            self._closed = True
+            self._close_idle()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[apsw.Connection]:
+        with self._pool:
+            if self._closed:
+                raise StoreError(f"the store {self.path} is closed: open it again")
+            self._lent += 1
+            connection = self._idle.pop() if self._idle else None
+        try:
+            connection = connection or _connect(self.path, self._busy_seconds)
+            yield connection
+        except apsw.Error as exc:
+            raise explain(exc, self.path) from exc
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: apsw.Connection | None) -> None:
+        with self._pool:
+            self._lent -= 1
+            if connection is not None:
+                broken = connection.in_transaction  # even undoing it failed
+                if broken or self._closed or len(self._idle) >= MOST_IDLE:
+                    connection.close(True)
+                else:
+                    self._idle.append(connection)
+            self._pool.notify_all()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close(True)
+
+    # A forked child inherits SQLite's own notes of which locks the process holds, but not the locks: whatever
+    # it wrote then could be overwritten. So nothing may be open at the moment of a fork.
+    def _before_fork(self) -> None:
+        self._pool.acquire()
+        self._pool.wait_for(lambda: self._lent == 0, FORK_WAIT_SECONDS)
+        self._close_idle()
+
+    def _after_fork(self, *, in_child: bool) -> None:
+        if in_child:
+            self._lent = 0  # the threads that held one are not here
+        self._pool.release()
+
+
+def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    """All rows of a query as tuples."""
+    return connection.execute(sql, values).fetchall()
+
+
+def explain(exc: apsw.Error, path: str) -> DriftwellError:
+    """What a driver's error means for the user and what to do about it."""
+    for kind, (error, message) in _EXPLANATIONS.items():
+        if isinstance(exc, kind):
+            return error(f"{message.format(path=path, directory=os.path.dirname(path))} ({exc})")
+    return StoreError(f"the store {path} failed: {exc}")
+
+
+_EXPLANATIONS: dict[type[apsw.Error], tuple[type[DriftwellError], str]] = {
+    apsw.NotADBError: (
+        FormatError,
+        "{path} is not a SQLite database: name another file, or move this one away",
+    ),
+    apsw.CorruptError: (
+        FormatError,
+        "the store {path} is damaged: restore a copy, or move it away to start anew",
+    ),
+    apsw.FullError: (StoreError, "no space left for the store {path}: free some, nothing of this was stored"),
+    apsw.ReadOnlyError: (StoreError, "the store {path} is read-only: make the file and {directory} writable"),
+    apsw.CantOpenError: (StoreError, "cannot open {path}: does {directory} exist, and is it writable?"),
+    apsw.PermissionsError: (StoreError, "no permission for {path}: make the file and {directory} writable"),
+    apsw.BusyError: (StoreError, "the store {path} stayed locked by another writer: is one of them stuck?"),
+    apsw.TooBigError: (StoreError, "too large for one row of the store {path}: store fewer rows at once"),
+}
+
+
+@dataclass(slots=True)
+class _Patience:
+    """SQLite's busy handler: wait a random moment, shorter for those who have waited longer.
+
+    SQLite wakes nobody, and its own handler sleeps longer after every failure, which starves the unlucky.
+    """
+
+    limit_seconds: float
+    since: float = field(default=0.0)
+
+    def __call__(self, attempts: int) -> bool:
+        now = time.monotonic()
+        if attempts == 0:
+            self.since = now
+        waited = now - self.since
+        if waited > self.limit_seconds:
+            return False
+        time.sleep(random.uniform(0.0002, 0.004 / (1 + 20 * waited)))  # noqa: S311 - jitter, not a secret
+        return True
+
+
+@dataclass(slots=True)
+class _LogKeeper:
+    """Copies the write-ahead log into the file after commits, as SQLite does, but for busy writers too.
+
+    With several writers the passive copy never catches up, and the log grows without end; past
+    ``CROWDED_PAGES`` the others are made to wait for it. A long reader stands in the way of that, so it is
+    tried only briefly, and again 1,000 pages later. A failed copy is no failure of the commit: the log stays
+    and is complete.
+    """
+
+    patience: _Patience
+    crowded_at: int = CROWDED_PAGES
+
+    def __call__(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        if pages < CHECKPOINT_PAGES:
+            self.crowded_at = CROWDED_PAGES
+            return apsw.SQLITE_OK
+        crowded = pages >= self.crowded_at
+        usual, self.patience.limit_seconds = self.patience.limit_seconds, 0.05
+        with suppress(apsw.Error):
+            connection.wal_checkpoint(name, RESTART if crowded else PASSIVE)
+        self.patience.limit_seconds = usual
+        self.crowded_at = pages + CHECKPOINT_PAGES if crowded else self.crowded_at
+        return apsw.SQLITE_OK
+
+
+def _connect(path: str, busy_seconds: float) -> apsw.Connection:
+    patience = _Patience(busy_seconds)
+    connection = apsw.Connection(path)
+    connection.set_busy_handler(patience)
+    for pragma in _PRAGMAS:
+        connection.execute(pragma).fetchall()
+    connection.set_wal_hook(_LogKeeper(patience))
+    return connection
+
+
+@contextmanager
+def _transaction(connection: apsw.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite rolls back by itself on some errors, such as a full disk.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_forking: list[Database] = []
+_one_fork = threading.Lock()
+
+
+def _before_fork() -> None:
+    _one_fork.acquire()
+    _forking[:] = _open_databases
+    for database in _forking:
+        database._before_fork()
+
+
+def _after_fork(*, in_child: bool) -> None:
+    while _forking:
+        _forking.pop()._after_fork(in_child=in_child)
+    _one_fork.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, in_child=False),
+        after_in_child=partial(_after_fork, in_child=True),
+    )

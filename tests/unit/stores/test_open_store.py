@@ -1,0 +1,164 @@
+"""Opening a store: addresses, and one clear error for each file that cannot be one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from driftwell.errors import BadInput, FormatError, NotSupported, StoreError
+from driftwell.stores import open_store
+from driftwell.stores.checks import count_leaves, make_batch
+from driftwell.stores.sqlite.migration import newest_version
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[None]:
+    """Root may write anywhere; the tests of permissions need somebody who may not."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65_534)
+    yield
+    os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody can reach; pytest's own are for the owner only."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def filled(path: Path) -> None:
+    store = open_store(f"sqlite:///{path}")
+    store.append(make_batch("b", [str(i) for i in range(500)]), count_leaves)
+    store.close()
+
+
+def test_relative_address_is_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store("sqlite:///relative.db")
+    monkeypatch.chdir("/")
+    assert store.models() == []
+    assert store.url == f"sqlite:///{tmp_path}/relative.db"
+    store.close()
+    assert (tmp_path / "relative.db").exists()
+
+
+def test_absolute_address_is_kept(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/absolute.db")
+    assert store.url == f"sqlite:///{tmp_path}/absolute.db"
+    store.close()
+
+
+@pytest.mark.parametrize("url", ["postgresql://localhost/db", "driftwell.db", "", "mysql:///x"])
+def test_unknown_kind_names_the_known_ones(url: str) -> None:
+    with pytest.raises(NotSupported, match=r"sqlite \(sqlite:///driftwell\.db\)"):
+        open_store(url)
+
+
+@pytest.mark.parametrize("url", ["sqlite://x.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///x.db?mode=ro"])
+def test_address_without_a_file_is_refused(url: str) -> None:
+    with pytest.raises(BadInput, match=r"sqlite:///driftwell\.db"):
+        open_store(url)
+
+
+def test_opening_again_finds_what_was_stored(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db")
+    store = open_store(f"sqlite:///{tmp_path}/s.db")
+    assert store.models()[0][:3] == ("m", "v1", 500)
+    store.close()
+
+
+def test_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"nowhere exist, and"):
+        open_store(f"sqlite:///{tmp_path}/nowhere/s.db")
+
+
+@pytest.mark.usefixtures("as_nobody")
+def test_read_only_directory_says_what_to_do() -> None:
+    with pytest.raises(StoreError, match=r"is it writable\?"):
+        open_store("sqlite:////usr/driftwell-test.db")
+
+
+def test_read_only_file_says_what_to_do(open_folder: Path, request: pytest.FixtureRequest) -> None:
+    filled(open_folder / "s.db")
+    (open_folder / "s.db").chmod(0o444)
+    open_folder.chmod(0o555)
+    request.getfixturevalue("as_nobody")
+    with pytest.raises(StoreError, match="writable"):
+        open_store(f"sqlite:///{open_folder}/s.db").add_labels([])
+
+
+def test_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database at all, but longer than the header of one" * 20)
+    before = path.read_bytes()
+    with pytest.raises(FormatError, match="is not a SQLite database"):
+        open_store(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE users (name)")
+    connection.close()
+    with pytest.raises(FormatError, match="another program"):
+        open_store(f"sqlite:///{path}")
+    connection = apsw.Connection(str(path))
+    assert connection.pragma("journal_mode") == "delete"
+    assert connection.execute("SELECT count(*) FROM sqlite_schema").get == 1
+
+
+def test_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db")
+    connection = apsw.Connection(str(tmp_path / "s.db"))
+    connection.pragma("user_version", newest_version() + 1)
+    connection.close()
+    with pytest.raises(FormatError, match=r"newer Driftwell.*upgrade driftwell"):
+        open_store(f"sqlite:///{tmp_path}/s.db")
+
+
+def test_truncated_file_is_reported_as_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    filled(path)
+    path.write_bytes(path.read_bytes()[:20_000])
+
+    def use() -> None:
+        store = open_store(f"sqlite:///{path}")
+        store.append(make_batch("c", ["x"]), count_leaves)
+        store.read("m", None, 0, 1 << 60)
+
+    with pytest.raises(FormatError, match="is damaged"):
+        use()
+
+
+def test_damaged_rows_are_reported(tmp_path: Path) -> None:
+    filled(tmp_path / "s.db")
+    connection = apsw.Connection(str(tmp_path / "s.db"))
+    connection.execute("UPDATE batch_rows SET message = zeroblob(length(message))")
+    connection.close()
+    store = open_store(f"sqlite:///{tmp_path}/s.db")
+    with pytest.raises(FormatError, match="cannot be read"):
+        store.read("m", None, 0, 1 << 60)
+    assert store.count("m", None, 0, 1 << 60) == 500  # what is not damaged still answers
+    store.close()
+
+
+def test_first_record_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; from driftwell.stores import open_store; from driftwell.stores.sqlite import SQLiteStore;"
+        f"s = SQLiteStore({str(tmp_path / 's.db')!r}); s.totals('m', None); s.close();"
+        "print(sorted({'scipy', 'sklearn', 'fastapi', 'jinja2', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
