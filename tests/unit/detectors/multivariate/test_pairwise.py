@@ -193,15 +193,16 @@ def test_result_is_plain_json() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads the peak memory from Linux's /proc")
 def test_forty_thousand_rows_fit_in_two_gigabytes() -> None:
     code = """
-        import resource
+        import re
         import numpy as np
         from driftwell.detectors.multivariate import mmd_test
         rng = np.random.default_rng(0)
         found = mmd_test(rng.normal(size=(20_000, 32)), rng.normal(size=(20_000, 32)))
         assert found.n_current == 20_000
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
     """
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -210,5 +211,5 @@ def test_forty_thousand_rows_fit_in_two_gigabytes() -> None:
         check=True,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # threads that wait for busy cores take several times as long
     )
-    kilobytes = int(run.stdout) / (1024 if sys.platform == "darwin" else 1)
-    assert kilobytes < 600_000  # the bound promised is 2 GB; the kernel matrix alone would be 12.8 GB
+    # VmHWM, not ru_maxrss: Linux hands the parent's peak on to a child, and here the parent is the whole test run
+    assert int(run.stdout) < 600_000  # kB; the bound promised is 2 GB; the kernel matrix alone would be 12.8 GB
