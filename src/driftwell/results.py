@@ -16,6 +16,7 @@ __all__ = [
     "Alarm",
     "CheckResult",
     "ColumnResult",
+    "Contribution",
     "Measure",
     "MetricValue",
     "Severity",
@@ -79,6 +80,16 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
+class Contribution:
+    """One group of values or category: its shares of the reference and the current rows, and its term of the PSI."""
+
+    label: str
+    reference: float
+    current: float
+    psi: float
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnResult:
     """What one column did between the reference and the current rows.
 
@@ -111,6 +122,7 @@ class ColumnResult:
     expected_without_change: float | None = None
     measures: dict[str, Measure] = field(default_factory=dict)
     distribution: dict[str, Any] | None = None
+    contributions: tuple[Contribution, ...] = ()
     reason: str | None = None
     error: str | None = None
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from driftwell.detectors.contributions import contributions
 from driftwell.detectors.display import distribution
 from driftwell.detectors.univariate import Pair
 from driftwell.detectors.verdict import Policy, judge
@@ -198,7 +199,9 @@ def _unread(name: str, reference: Reference, current: Profile, policy: Policy) -
 def _drawn(results: dict[str, ColumnResult], pairs: Mapping[str, Pair]) -> dict[str, ColumnResult]:
     """Add what the charts need, and put what drifted first."""
     drawn = {
-        name: replace(result, distribution=distribution(pairs[name])) if name in pairs else result
+        name: replace(result, distribution=distribution(pairs[name]), contributions=contributions(pairs[name]))
+        if name in pairs
+        else result
         for name, result in results.items()
     }
     return dict(sorted(drawn.items(), key=lambda item: (not item[1].drifted, -(item[1].score or 0.0))))

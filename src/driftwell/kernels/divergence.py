@@ -12,6 +12,7 @@ __all__ = [
     "l_infinity",
     "population_stability_index",
     "psi_expected_without_change",
+    "psi_terms",
     "total_variation",
 ]
 
@@ -32,8 +33,13 @@ def population_stability_index(reference: Counts, current: Counts) -> float:
     >>> population_stability_index(np.array([50, 50]), np.array([50, 50]))
     0.0
     """
+    return float(np.sum(psi_terms(reference, current)))
+
+
+def psi_terms(reference: Counts, current: Counts) -> Floats:
+    """What each cell adds to the population stability index, shape ``(K,)``; none is negative."""
     p, q = _smoothed(reference), _smoothed(current)
-    return float(np.sum((q - p) * np.log(q / p)))
+    return np.asarray((q - p) * np.log(q / p), np.float64)
 
 
 def psi_expected_without_change(cells: int, n_reference: int, n_current: int) -> float:

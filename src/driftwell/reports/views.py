@@ -46,6 +46,7 @@ CORRECTIONS = {
 }
 PILLS = {"none": "Stable", "no_data": "Not judged"}
 MAX_NEW = 12
+MAX_PARTS = 6
 OWN_UNIT = ("wasserstein", "energy")
 """Methods whose value is in the unit of the column: significant digits, not decimals."""
 
@@ -125,6 +126,7 @@ def column_view(name: str, column: Mapping[str, Any] | None) -> dict[str, Any]:
         "distribution": c.get("distribution") if isinstance(c.get("distribution"), Mapping) else None,
         "has_ecdf": bool(mapping(c.get("distribution")).get("ecdf")),
         "statistics": _statistics(c),
+        "contributions": _contributions(c),
         "measures": [_measure(m) for m in mapping(c.get("measures")).values() if isinstance(m, Mapping)],
     }
 
@@ -303,6 +305,18 @@ def _statistics(c: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
     rows.append(("Missing", percent(c.get("missing_reference")), percent(c.get("missing_current"))))
     return rows
+
+
+def _contributions(c: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """``(group, reference, current, part of the PSI)`` of the groups that moved most; those that add nothing left out."""
+    parts = [mapping(part) for part in items(c.get("contributions"))]
+    total = sum(number(part.get("psi")) or 0.0 for part in parts)
+    shown = [part for part in parts[:MAX_PARTS] if (number(part.get("psi")) or 0.0) >= 0.01 * total > 0]
+    return [
+        (str(part.get("label")), percent(part.get("reference")), percent(part.get("current")),
+         percent((number(part.get("psi")) or 0.0) / total))
+        for part in shown
+    ]  # fmt: skip
 
 
 def _measure(m: Mapping[str, Any]) -> tuple[str, str, str, str]:
