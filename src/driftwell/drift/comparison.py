@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from driftwell.detectors.display import distribution
 from driftwell.detectors.univariate import Pair
 from driftwell.detectors.verdict import Policy, judge
 from driftwell.drift.result import DriftResult
+from driftwell.drift.rows import Rows
 from driftwell.errors import BadInput, MergeError, NotSupported, UnknownName
 from driftwell.frame import read_table
 from driftwell.kernels.empirical import distances_from_sorted
 from driftwell.profiles.categorical import CategoricalState
 from driftwell.profiles.profile import Profile, State, Visit
-from driftwell.profiles.reference import Reference, freeze_reference
+from driftwell.profiles.reference import Reference, freeze_reference, rename
 from driftwell.results import ColumnResult, Severity
 
 __all__ = ["compare", "compare_profile"]
@@ -109,10 +111,12 @@ def compare(
     # With the rows of both sides at hand each column is sorted once a side, and order statistics are exact.
     ordered: dict[str, Floats] = {}
     exact: dict[str, tuple[float, float]] = {}
-    frozen = freeze_reference(read_table(reference), {}, visit=ordered.__setitem__)
+    before = read_table(reference)
+    frozen = freeze_reference(before, {}, visit=ordered.__setitem__)
     chosen = _chosen(frozen, columns, policy)
-    profiled = frozen.profile_of(current, feature_map=feature_map, columns=chosen, visit=_against(ordered, exact))
-    return compare_profile(frozen, profiled, policy, columns=chosen, exact=exact)
+    after = rename(read_table(current, feature_names=frozen.feature_names), feature_map)
+    profiled = frozen.profile_of(after, columns=chosen, visit=_against(ordered, exact))
+    return compare_profile(frozen, profiled, policy, columns=chosen, exact=exact, rows=Rows(before, after))
 
 
 def compare_profile(
@@ -122,10 +126,12 @@ def compare_profile(
     *,
     columns: Sequence[str] | None = None,
     exact: Mapping[str, tuple[float, float]] | None = None,
+    rows: Rows | None = None,
 ) -> DriftResult:
     """Compare a profile with the reference it was counted against.
 
-    ``exact`` gives the KS and Wasserstein distances of columns whose rows were at hand.
+    ``exact`` gives the KS and Wasserstein distances of columns whose rows were at hand, ``rows`` those rows for the
+    methods that need them.
 
     Raises
     ------
@@ -140,7 +146,12 @@ def compare_profile(
         )
     chosen = _chosen(reference, columns, policy)
     pairs = {
-        name: Pair(reference.profile.columns[name], current.columns[name], (exact or {}).get(name))
+        name: Pair(
+            reference.profile.columns[name],
+            current.columns[name],
+            (exact or {}).get(name),
+            None if rows is None else partial(rows.numbers, name),
+        )
         for name in chosen
         if name in current.columns
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from driftwell.reports.reading import items, mapping
+from driftwell.reports.reading import items, mapping, records
 from driftwell.reports.words import (
     DASH,
     distance,
@@ -82,6 +82,8 @@ def drift_view(report: Mapping[str, Any]) -> dict[str, Any]:
         "others": [c for c in columns if not c["drifted"] and c["judged"]],
         "unjudged": [c for c in columns if not c["judged"]],
         "outputs": outputs,
+        "quality": quality_view(report.get("quality")),
+        "multivariate": multivariate_view(report.get("multivariate")),
         "notes": [str(note) for note in items(report.get("notes"))],
         "judged": judged_sentences(summary, columns),
     }
@@ -128,6 +130,45 @@ def column_view(name: str, column: Mapping[str, Any] | None) -> dict[str, Any]:
         "statistics": _statistics(c),
         "contributions": _contributions(c),
         "measures": [_measure(m) for m in mapping(c.get("measures")).values() if isinstance(m, Mapping)],
+    }
+
+
+def quality_view(quality: object) -> list[dict[str, Any]]:
+    """The quality verdicts that failed, worst first; a rule that holds is not shown."""
+    failed = [v for v in records(mapping(quality).get("verdicts")) if str(v.get("status")) in ("warning", "critical")]
+    found = [
+        {
+            "about": str(v.get("column") or "all columns"),
+            "rule": str(v.get("rule") or "").replace("_", " "),
+            "tone": tone(v.get("status")),
+            "word": severity_word(v.get("status")),
+            "rows": whole(v.get("count")),
+            "examples": [str(example) for example in items(v.get("examples"))][:5],
+            "reason": sentence(v.get("reason")),
+        }
+        for v in failed
+    ]
+    return sorted(found, key=lambda v: v["tone"] != "high")
+
+
+def multivariate_view(found: object) -> dict[str, Any] | None:
+    """The test of whole rows in words; None where none was asked for."""
+    m = mapping(found)
+    if not m:
+        return None
+    judged = m.get("p_value") is not None
+    drifted = judged and bool(m.get("drifted"))
+    shares = sorted(mapping(m.get("contributions")).items(), key=lambda item: -(number(item[1]) or 0.0))
+    return {
+        "method": method_word(m.get("method")),
+        "tone": "medium" if drifted else "ok" if judged else "none",
+        "word": "Drift" if drifted else "Stable" if judged else "Not judged",
+        "statistic": figure(m.get("statistic")),
+        "p": probability(m.get("p_value")),
+        "rows": (whole(m.get("n_reference")), whole(m.get("n_current"))),
+        "reason": sentence(m.get("reason")),
+        "notes": [sentence(note) for note in items(m.get("notes"))],
+        "contributions": [(str(name), figure(share)) for name, share in shares[:MAX_PARTS]],
     }
 
 
