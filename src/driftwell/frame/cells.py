@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from driftwell.errors import BadInput
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -51,8 +53,16 @@ def _json(value: Any) -> str | None:
     if isinstance(value, float) and math.isinf(value):
         value = str(value)  # JSON has no infinity; as text it is counted as unreadable, not lost
     if not isinstance(value, (bool, int, float)):
-        value = _unicode(str(value))
+        value = _unicode(_shown(value))
     return msgspec.json.encode(value).decode()
+
+
+def _shown(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as exc:  # an object of the user's may raise anything
+        kind = type(value).__name__
+        raise BadInput(f"a cell of type {kind} cannot be read: str() of it raises {type(exc).__name__}") from exc
 
 
 def _is_absent(value: Any) -> bool:

@@ -67,6 +67,8 @@ def to_arrow(values: Any) -> pa.Array:
     import pyarrow as pa
 
     if isinstance(values, np.ndarray):
+        if values.ndim == 2 and values.shape[1] and values.dtype.kind in "iuf":  # a vector a row
+            return pa.FixedSizeListArray.from_arrays(pa.array(_native(values.ravel())), values.shape[1])
         values = _native(values)
     try:
         if hasattr(values, "__arrow_c_stream__"):
@@ -288,7 +290,12 @@ def _json(path: Path, feature_names: Sequence[str] | None) -> pa.Table:
 
 
 def _npy(path: Path, feature_names: Sequence[str] | None) -> pa.Table:
-    array = np.load(path, allow_pickle=False)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except ValueError as exc:
+        if "pickle" in str(exc):
+            raise BadInput("the file holds pickled objects, which are never read; save an array of numbers") from exc
+        raise
     if not isinstance(array, np.ndarray):
         raise BadInput("the file holds several arrays (.npz); save one array with numpy.save")
     return _from_array(array, feature_names)
