@@ -85,6 +85,23 @@ def test_profile_of_no_rows_is_the_identity(plain: bool, rows: list[Any]) -> Non
     assert one.merge(empty).to_bytes() == empty.merge(one).to_bytes() == one.to_bytes()
 
 
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32), data=st.data())
+def test_grids_beyond_their_cap_merge_to_the_same_bytes(seed: int, data: st.DataObject) -> None:
+    """Thousands of distinct values of many magnitudes, so that the parts have grids of different shifts."""
+    rng = np.random.default_rng(seed)
+    n = data.draw(st.integers(1_100, 4_000))
+    spread = data.draw(st.sampled_from([0, 3, 200]))
+    values = rng.normal(size=n) * 10.0 ** rng.integers(-spread, spread + 1, n)
+    whole = profile({"x": values}).to_bytes()
+    cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=5)))
+    built = [profile({"x": part}) for part in np.split(rng.permutation(values), cuts)]
+    assert merge_profiles(data.draw(st.permutations(built))).to_bytes() == whole
+    left = functools.reduce(Profile.merge, built)
+    right = functools.reduce(lambda done, part: part.merge(done), reversed(built))
+    assert left.to_bytes() == right.to_bytes() == whole
+
+
 @settings(deadline=None)
 @given(first=ROWS, second=ROWS)
 def test_merge_after_decoding_is_the_same(first: list[Any], second: list[Any]) -> None:

@@ -2,5 +2,7 @@
 
 from driftwell.profiles.profile import Profile, merge_profiles, profile
 from driftwell.profiles.reference import Reference
+from driftwell.profiles.updating import updated_reference
+from driftwell.profiles.weaknesses import Weakness
 
-__all__ = ["Profile", "Reference", "merge_profiles", "profile"]
+__all__ = ["Profile", "Reference", "Weakness", "merge_profiles", "profile", "updated_reference"]

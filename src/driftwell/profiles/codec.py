@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -12,7 +14,10 @@ import numpy.typing as npt
 from driftwell.errors import FormatError
 from driftwell.kernels.exact import PLAIN_SHIFT
 from driftwell.profiles.categorical import CategoricalState, Vocabulary
-from driftwell.profiles.numeric import NumericBins, NumericState
+from driftwell.profiles.composite import FACETS, CompositeBins, CompositeState, Part, PartBins, attach
+from driftwell.profiles.grid import MAX_CELLS, NO_VALUES, Grid
+from driftwell.profiles.numeric import CERTAIN, PLAIN_BINS, NumericBins, NumericState, Uncertainty
+from driftwell.profiles.packing import int_in, int_out, pack, pack_sums, pack_tight, unpack, unpack_sums
 from driftwell.profiles.profile import Bins, Profile, State, merge_profiles
 
 __all__ = [
@@ -21,6 +26,7 @@ __all__ = [
     "decode_bins",
     "encode",
     "encode_bins",
+    "identity",
     "merge_states",
     "pack",
     "summaries",
@@ -28,10 +34,8 @@ __all__ = [
 ]
 
 MAGIC = b"DWP"
-VERSION = 1
+VERSION = 2
 _HEAD = len(MAGIC) + 1 + 4  # then the version and a CRC-32 of the rest
-_WIDTHS = ((1, "<u1"), (2, "<u2"), (4, "<u4"), (8, "<u8"))
-_SPARSE_LIMIT = 65_536  # positions of sparse arrays are 16 bits wide
 
 Ints = npt.NDArray[np.int64]
 
@@ -79,7 +83,27 @@ class _Numbers(msgspec.Struct, tag="numbers", array_like=True):
     total: bytes
 
 
-_Written = _Codes | _Numbers
+class _Numbers2(_Numbers, tag="numbers2", array_like=True):
+    """What version 2 adds. ``sums`` is packed tight, as one array where the sums fit into 62 bits; ``grid`` is the
+    shift, the differences of the cells and the counts."""
+
+    rounded: int = 0
+    grid: tuple[int, bytes, bytes] | None = None
+    uncertainty: tuple[int, int, bytes] | None = None
+
+
+class _Parts(msgspec.Struct, tag="parts", array_like=True):
+    """A composite column as it is written: its facets without bins, which ``bins`` has for all of them."""
+
+    kind: str
+    bins_id: str
+    bins: dict[str, Any] | None
+    rows: tuple[int, int, int]
+    facets: list[tuple[str, _Codes | _Numbers | _Numbers2]]
+    sums: bytes
+
+
+_Written = _Codes | _Numbers | _Numbers2 | _Parts
 
 
 class _Document(msgspec.Struct, array_like=True):
@@ -95,15 +119,32 @@ _decoder = msgspec.msgpack.Decoder(_Document)
 
 def encode(profile: Profile, *, edges: bool) -> bytes:
     """Canonical bytes of a profile; ``edges`` embeds the bins."""
-    document = _Document(
+    return _sealed(_document(profile, lambda state: _state_out(state, edges)), VERSION)
+
+
+def _document(profile: Profile, out: Callable[[State], _Written]) -> _Document:
+    return _Document(
         edges_id=profile.edges_id,
         n_rows=profile.n_rows,
-        columns=[(name, _state_out(profile.columns[name], edges)) for name in sorted(profile.columns)],
-        outputs=[(name, _state_out(profile.outputs[name], edges)) for name in sorted(profile.outputs)],
+        columns=[(name, out(profile.columns[name])) for name in sorted(profile.columns)],
+        outputs=[(name, out(profile.outputs[name])) for name in sorted(profile.outputs)],
         unread=sorted(profile.unread.items()),
     )
+
+
+def _sealed(document: _Document, version: int) -> bytes:
     body = msgspec.msgpack.encode(document)
-    return MAGIC + bytes([VERSION]) + zlib.crc32(body).to_bytes(4, "little") + body
+    return MAGIC + bytes([version]) + zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def identity(profile: Profile) -> bytes:
+    """Bytes that a reference's id is the hash of: the layout of version 1 wherever that can hold the column, so that
+    ids outlive changes of the format."""
+
+    def old(state: State) -> _Written:
+        return _numbers_out(state, True) if isinstance(state, NumericState) else _state_out(state, True)
+
+    return _sealed(_document(profile, old), 1)
 
 
 def decode(data: bytes) -> Profile:
@@ -141,6 +182,10 @@ def encode_bins(bins: Bins) -> dict[str, Any]:
     """Bins as JSON values."""
     if isinstance(bins, Vocabulary):
         return {"type": "categorical", "categories": list(bins.categories)}
+    if isinstance(bins, CompositeBins):
+        # Cells that the kind fixes are not written.
+        facets = {n: encode_bins(b) if isinstance(b, NumericBins) else None for n, b in sorted(bins.facets.items())}
+        return {"type": "composite", "kind": bins.kind, "facets": facets, "frozen": bins.frozen}
     return {
         "type": "numeric",
         "edges": bins.edges.tolist(),
@@ -154,6 +199,8 @@ def decode_bins(document: dict[str, Any]) -> Bins:
     """Read what ``encode_bins`` wrote; anything else is a KeyError, TypeError or ValueError."""
     if document["type"] == "categorical":
         return Vocabulary(tuple(map(str, document["categories"])))
+    if document["type"] == "composite":
+        return _composite_bins_in(document)
     edges = np.array(document["edges"], np.float64)
     groups = np.array(document["groups"], np.int64)
     sizes_fit = edges.ndim == groups.ndim == 1 and len(groups) == len(edges) + 1
@@ -162,40 +209,15 @@ def decode_bins(document: dict[str, Any]) -> Bins:
     return NumericBins(edges, groups, float(document["centre"]), _checked_shift(int(document["shift"])))
 
 
-def pack(values: Ints) -> bytes:
-    """Integers in the fewest bytes of one width, sparse where that is shorter.
-
-    Examples
-    --------
-    >>> unpack(pack(np.array([0, 0, -7, 300]))).tolist()
-    [0, 0, -7, 300]
-    """
-    folded = ((values << 1) ^ (values >> 63)).astype(np.uint64)  # zigzag: small negatives stay small
-    at = np.flatnonzero(folded)
-    largest = int(folded.max()) if len(folded) else 0
-    width, kind = next((w, k) for w, k in _WIDTHS if largest < 1 << (8 * w))
-    head = len(values).to_bytes(4, "little")
-    if len(at) * (2 + width) < len(values) * width and len(values) <= _SPARSE_LIMIT:
-        return bytes([width | 0x80]) + head + at.astype("<u2").tobytes() + folded[at].astype(kind).tobytes()
-    return bytes([width]) + head + folded.astype(kind).tobytes()
-
-
-def unpack(data: bytes) -> Ints:
-    """Read what ``pack`` wrote; anything else is a KeyError, ValueError or IndexError."""
-    sparse, width = bool(data[0] & 0x80), data[0] & 0x7F
-    kind = dict(_WIDTHS)[width]
-    n, body = int.from_bytes(data[1:5], "little"), len(data) - 5
-    if not sparse:
-        if body != n * width:
-            raise ValueError("array of another length than stated")
-        folded = np.frombuffer(data, kind, n, 5).astype(np.uint64)
-    else:
-        used, rest = divmod(body, 2 + width)
-        if rest or n > _SPARSE_LIMIT:
-            raise ValueError("sparse array of an impossible length")
-        folded = np.zeros(n, np.uint64)
-        folded[np.frombuffer(data, "<u2", used, 5)] = np.frombuffer(data, kind, used, 5 + 2 * used)
-    return (folded >> np.uint64(1)).astype(np.int64) ^ -(folded & np.uint64(1)).astype(np.int64)
+def _composite_bins_in(document: dict[str, Any]) -> CompositeBins:
+    known = FACETS[document["kind"]]
+    facets: dict[str, PartBins] = {}
+    for name, written in document["facets"].items():
+        found = known[name].cells if written is None else decode_bins(written)
+        if not isinstance(found, NumericBins if known[name].cells is None else Vocabulary):
+            raise ValueError(f"facet {name} has bins of another type")
+        facets[name] = found
+    return CompositeBins(document["kind"], facets, dict(document["frozen"]))
 
 
 def _read(data: bytes) -> _Document:
@@ -216,6 +238,19 @@ def _read(data: bytes) -> _Document:
 
 
 def _state_out(state: State, edges: bool) -> _Written:
+    if not isinstance(state, CompositeState):
+        return _part_out(state, edges)
+    return _Parts(
+        kind=state.kind,
+        bins_id=state.bins_id,
+        bins=encode_bins(state.bins) if edges and state.bins is not None else None,
+        rows=(state.count, state.missing, state.invalid),
+        facets=[(name, _part_out(part, False)) for name, part in sorted(state.facets.items())],
+        sums=pack(state.sums),
+    )
+
+
+def _part_out(state: Part, edges: bool) -> _Codes | _Numbers2:
     if isinstance(state, CategoricalState):
         return _Codes(
             kind="boolean" if state.kind == "boolean" else "categorical",
@@ -225,6 +260,20 @@ def _state_out(state: State, edges: bool) -> _Written:
             rows=(state.missing, state.invalid),
             newcomers=sorted(state.newcomers.items()),
         )
+    plain = _numbers_out(state, edges)
+    fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
+    return _Numbers2(
+        **fields | {"counts": pack_tight(state.counts), "sums": pack_sums(state.sum_high, state.sum_low)},
+        rounded=state.rounded,
+        grid=None if state.grid is None else _grid_out(state.grid),
+        uncertainty=None
+        if state.uncertainty == CERTAIN
+        else (*state.uncertainty[:2], int_out(state.uncertainty.moved)),
+    )
+
+
+def _numbers_out(state: NumericState, edges: bool) -> _Numbers:
+    """A numeric column as version 1 has it."""
     return _Numbers(
         bins_id=state.bins_id,
         bins=encode_bins(state.bins) if edges and state.bins is not None else None,
@@ -233,15 +282,48 @@ def _state_out(state: State, edges: bool) -> _Written:
         centre=state.centre,
         shift=state.shift,
         sums=(pack(state.sum_high), pack(state.sum_low)),
-        large=[(cell, _int_out(value)) for cell, value in sorted(state.large.items())],
-        squares=_int_out(state.squares),
+        large=[(cell, int_out(value)) for cell, value in sorted(state.large.items())],
+        squares=int_out(state.squares),
         range=(state.min, state.max),
         finite=state.finite,
-        total=_int_out(state.total),
+        total=int_out(state.total),
     )
 
 
+def _grid_out(grid: Grid) -> tuple[int, bytes, bytes]:
+    return grid.shift, pack_tight(np.diff(grid.cells, prepend=0)), pack_tight(grid.counts)
+
+
+def _grid_in(written: _Numbers, bins: Bins | None) -> Grid | None:
+    """Values written without a grid have none; no values have the grid of none."""
+    found = written.grid if isinstance(written, _Numbers2) else None
+    if found is None:
+        plain = bins.is_plain if isinstance(bins, NumericBins) else written.bins_id == PLAIN_BINS.id
+        return NO_VALUES if plain and not written.finite else None
+    shift, cells, counts = found[0], np.cumsum(unpack(found[1])), unpack(found[2])
+    fits = len(cells) == len(counts) <= MAX_CELLS and counts.sum() == written.finite
+    if not fits or counts.min(initial=1) < 1 or not 0 <= shift < 64 or np.any(cells[1:] <= cells[:-1]):
+        raise ValueError("counts and grid do not fit together")
+    return Grid(shift, cells, counts)
+
+
 def _state_in(written: _Written) -> State:
+    if not isinstance(written, _Parts):
+        return _part_in(written)
+    count, missing, invalid = written.rows
+    facets = {name: _part_in(part) for name, part in written.facets}
+    if min(written.rows) < 0 or not facets.keys() <= FACETS[written.kind].keys():
+        raise ValueError("counts and facets do not fit together")
+    found = CompositeState(written.kind, None, written.bins_id, facets, count, missing, invalid, unpack(written.sums))
+    if written.bins is None:
+        return found
+    bins = decode_bins(written.bins)
+    if not isinstance(bins, CompositeBins) or bins.id != written.bins_id:
+        raise ValueError("counts and bins do not fit together")
+    return attach(found, bins)
+
+
+def _part_in(written: _Codes | _Numbers) -> Part:
     bins = None if written.bins is None else decode_bins(written.bins)
     counts = unpack(written.counts)
     if len(counts) == 0 or counts.min() < 0 or min(written.rows) < 0:
@@ -257,8 +339,8 @@ def _state_in(written: _Written) -> State:
 def _numbers_in(written: _Numbers, bins: Bins | None, counts: Ints) -> NumericState:
     if bins is not None and not (isinstance(bins, NumericBins) and bins.n_cells == len(counts)):
         raise ValueError("counts and edges do not fit together")
-    sum_high, sum_low = (unpack(part) for part in written.sums)
-    large = {cell: _int_in(value) for cell, value in written.large}
+    sum_high, sum_low = unpack_sums(written.sums)
+    large = {cell: int_in(value) for cell, value in written.large}
     if not len(sum_high) == len(sum_low) == len(counts) or any(not 0 <= c < len(counts) for c in large):
         raise ValueError("counts and sums do not fit together")
     missing, invalid, nan, neg_inf, pos_inf = written.rows
@@ -271,7 +353,7 @@ def _numbers_in(written: _Numbers, bins: Bins | None, counts: Ints) -> NumericSt
         sum_high=sum_high,
         sum_low=sum_low,
         large=large,
-        squares=_int_in(written.squares),
+        squares=int_in(written.squares),
         missing=missing,
         nan=nan,
         neg_inf=neg_inf,
@@ -279,10 +361,17 @@ def _numbers_in(written: _Numbers, bins: Bins | None, counts: Ints) -> NumericSt
         invalid=invalid,
         min=written.range[0],
         max=written.range[1],
+        grid=_grid_in(written, bins),
     )
+    if isinstance(written, _Numbers2):
+        found = replace(found, rounded=written.rounded, uncertainty=_uncertainty_in(written.uncertainty))
     if found.finite * found.squares < found.total**2:
         raise ValueError("sums and squares do not fit together")
     return found
+
+
+def _uncertainty_in(written: tuple[int, int, bytes] | None) -> Uncertainty:
+    return CERTAIN if written is None else Uncertainty(written[0], written[1], int_in(written[2]))
 
 
 def _checked_shift(shift: int) -> int:
@@ -294,14 +383,8 @@ def _checked_shift(shift: int) -> int:
 def _summary(written: _Written) -> Summary:
     if isinstance(written, _Codes):
         return Summary(written.kind, 0, 0, 0, 0.0, 0, None, None, written.rows[0])
-    total, squares = _int_in(written.total), _int_in(written.squares)
+    if isinstance(written, _Parts):
+        return Summary(written.kind, 0, 0, 0, 0.0, 0, None, None, written.rows[1])
+    total, squares = int_in(written.total), int_in(written.squares)
     scale = (written.centre, written.shift)
     return Summary("numeric", written.finite, total, squares, *scale, *written.range, written.rows[0])
-
-
-def _int_out(value: int) -> bytes:
-    return value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-
-
-def _int_in(data: bytes) -> int:
-    return int.from_bytes(data, "little", signed=True)

@@ -1,16 +1,12 @@
-"""Numeric columns: bins frozen from a reference, and the mergeable state that counts in them.
-
-Cells are half-open intervals between sorted edges, plus one below the first edge and one at or above the last.
-A value that holds much of the reference gets a cell of its own, ``[v, nextafter(v))``: an *atom*.
-"""
+"""The mergeable state of a numeric column: counts and exact sums in frozen bins, or a grid while there are none."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,70 +14,45 @@ import numpy.typing as npt
 from driftwell.errors import BadInput, MergeError
 from driftwell.frame import NumericColumn
 from driftwell.kernels import exact
+from driftwell.profiles.bins import PLAIN_BINS, NumericBins, finite_part, freeze_bins, sorted_values
+from driftwell.profiles.grid import NO_VALUES, Grid, build_grid
 
-__all__ = ["PLAIN_BINS", "NumericBins", "NumericState", "build_numeric", "freeze_bins", "sorted_values"]
+__all__ = [
+    "CERTAIN",
+    "PLAIN_BINS",
+    "NumericBins",
+    "NumericState",
+    "Uncertainty",
+    "build_numeric",
+    "freeze_bins",
+    "sorted_values",
+]
 
-ATOM_SHARE = 480  # a value holding at least 1/480 of the reference has a cell of its own
-FINE_BINS = 240  # the rest lies in equal-frequency cells of about 1/240
-MAX_DISTINCT = 256  # up to here every distinct value is an atom
-TAILS = (0.0001, 0.001, 0.999, 0.9999)
-GROUPS = 10
-_MAX_CENTRE = 1e290  # a larger centre could overflow x - centre
 _LIMB = 2**32 - 1
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class NumericBins:
-    """Frozen edges of one column, with the groups that PSI uses and the scale of the exact sums.
+class Uncertainty(NamedTuple):
+    """What counting a grid in other bins leaves open; adds up under merging.
 
-    ``groups`` gives each cell's group: about ten runs of consecutive cells, each holding about a tenth of the
-    reference, and where the reference has no mass around large atoms, one more group for values it never had.
+    ``rows`` may lie in another bin than they are counted in; no more than ``at_edge`` rows are on the wrong side of
+    any one edge; ``moved`` is the most that all rows together may lie from where their sums have them, in units of
+    ``2**-shift``.
     """
 
-    edges: Floats
-    groups: npt.NDArray[np.int64]
-    centre: float
-    shift: int
+    rows: int = 0
+    at_edge: int = 0
+    moved: int = 0
 
-    @cached_property
-    def id(self) -> str:
-        """Content hash; states of different ids never merge."""
-        digest = hashlib.blake2b(digest_size=8)
-        for part in (self.edges.astype("<f8"), self.groups.astype("<i8"), np.array([self.centre], "<f8")):
-            digest.update(part.tobytes())
-            digest.update(b"|")
-        digest.update(str(self.shift).encode())
-        return digest.hexdigest()
-
-    @property
-    def unit(self) -> float:
-        """What values are rounded to before they are summed."""
-        return math.ldexp(1.0, -self.shift)
-
-    @property
-    def n_cells(self) -> int:
-        """Cells including the outer two."""
-        return len(self.edges) + 1
-
-    @cached_property
-    def atoms(self) -> npt.NDArray[np.bool_]:
-        """Which cells hold one single value."""
-        out = np.zeros(self.n_cells, np.bool_)
-        if len(self.edges) > 1:
-            out[1:-1] = self.edges[1:] == np.nextafter(self.edges[:-1], np.inf)
-        return out
-
-    @cached_property
-    def n_groups(self) -> int:
-        """Number of groups."""
-        return int(self.groups.max()) + 1 if len(self.groups) else 0
+    def plus(self, other: Uncertainty) -> Uncertainty:
+        """Both together."""
+        return Uncertainty(self.rows + other.rows, self.at_edge + other.at_edge, self.moved + other.moved)
 
 
-PLAIN_BINS = NumericBins(np.empty(0), np.zeros(1, np.int64), 0.0, exact.PLAIN_SHIFT)
-"""One cell for everything: what is counted while no reference has frozen any edges."""
+CERTAIN = Uncertainty()
+"""Rows counted where they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +71,12 @@ class NumericState:
         Sum of squares of all fixed-point values.
     missing, nan, neg_inf, pos_inf, invalid
         Rows that are null (unreadable ones included), NaN, -inf, +inf; ``invalid`` are the unreadable ones.
+    rounded
+        Values that float64 could not hold and that were counted as the nearest it can.
+    grid
+        The distribution without a reference; None in a reference's bins, and where bytes of format 1 had none.
+    uncertainty
+        What is not certain about counts that came from a grid.
     """
 
     bins: NumericBins | None
@@ -118,6 +95,9 @@ class NumericState:
     invalid: int = 0
     min: float | None = None
     max: float | None = None
+    rounded: int = 0
+    grid: Grid | None = None
+    uncertainty: Uncertainty = CERTAIN
     kind: str = "numeric"
 
     @cached_property
@@ -162,35 +142,65 @@ class NumericState:
         return _root(n * self.squares - self.total**2, n * (n - 1), self.shift)
 
     @property
+    def uncertain(self) -> int:
+        """Rows that may lie in another bin than they are counted in; 0 unless a grid was counted in the bins."""
+        return self.uncertainty.rows
+
+    @property
     def distinct(self) -> int | None:
         """Number of distinct finite values where every value seen has a cell of its own, else None."""
         if self.finite == 0:
             return 0
-        if self.bins is None or bool(self.counts[~self.bins.atoms].any()):
+        if self.grid is not None:
+            return len(self.grid.cells) if self.grid.lossless else None
+        if self.bins is None or self.uncertain or bool(self.counts[~self.bins.atoms].any()):
             return None
         return int(np.count_nonzero(self.counts))
+
+    @cached_property
+    def rank_error(self) -> float | None:
+        """How far the rank of ``quantile(q)`` can be from ``q``, certified: the mass of the largest cell that holds
+        several values. None where there are no quantiles."""
+        if self._cells is None:
+            return None
+        if self.grid is not None:
+            return self.grid.largest / self.finite
+        assert self.bins is not None
+        largest = int(self.counts[~self.bins.atoms].max(initial=0))
+        return min(1.0, (largest + self.uncertainty.at_edge) / self.finite)
 
     def quantile(self, q: float) -> float | None:
         """The value below which a share ``q`` of the finite values lies, interpolated inside its cell.
 
-        The rank is right to within the mass of one cell (about 1/240 of the reference); None when there is no
-        finite value or the edges are not at hand.
+        The rank is right to within ``rank_error`` (about 1/240 in a reference's bins, far less in most grids); None
+        when there is no finite value, or neither edges nor a grid are at hand.
         """
         if not 0 <= q <= 1:
             raise BadInput(f"q must lie in [0, 1]. Got {q}")
-        if not self.finite or self.bins is None or self.min is None or self.max is None:
+        if self._cells is None:
             return None
+        counts, lows, highs = self._cells
         target = q * self.finite
-        cumulative = np.cumsum(self.counts)
-        cell = min(int(np.searchsorted(cumulative, target, side="left")), len(self.counts) - 1)
-        while self.counts[cell] == 0:
+        cumulative = np.cumsum(counts)
+        cell = min(int(np.searchsorted(cumulative, target, side="left")), len(counts) - 1)
+        while counts[cell] == 0:
             cell += 1
-        edges = self.bins.edges
-        low = self.min if cell == 0 else max(float(edges[cell - 1]), self.min)
-        high = self.max if cell == len(edges) else min(float(edges[cell]), self.max)
-        inside = (target - (cumulative[cell] - self.counts[cell])) / self.counts[cell]
+        inside = (target - (cumulative[cell] - counts[cell])) / counts[cell]
         inside = min(max(inside, 0.0), 1.0)
-        return float(low * (1 - inside) + high * inside)  # high - low may be beyond float64
+        return float(lows[cell] * (1 - inside) + highs[cell] * inside)  # high - low may be beyond float64
+
+    @cached_property
+    def _cells(self) -> tuple[Ints, Floats, Floats] | None:
+        """Counts a cell with its least and greatest value, of the grid or else of the bins."""
+        if self.min is None or self.max is None:
+            return None
+        if self.grid is not None:
+            counts, (low, high) = self.grid.counts, self.grid.bounds
+        elif self.bins is not None and not self.bins.is_plain:
+            counts, low, high = self.counts, np.append(self.min, self.bins.edges), np.append(self.bins.edges, self.max)
+        else:
+            return None
+        return counts, np.clip(low, self.min, self.max), np.clip(high, self.min, self.max)
 
     @cached_property
     def cell_counts(self) -> Ints:
@@ -239,57 +249,17 @@ class NumericState:
             invalid=self.invalid + other.invalid,
             min=_least(self.min, other.min),
             max=_most(self.max, other.max),
+            rounded=self.rounded + other.rounded,
+            grid=self._merged_grid(other),
+            uncertainty=self.uncertainty.plus(other.uncertainty),
         )
 
-
-def sorted_values(column: NumericColumn) -> Floats:
-    """The numbers of a column in order: infinities kept, missing dropped, NaN last."""
-    values = column.values if column.missing is None else column.values[~column.missing]
-    return np.sort(values)
-
-
-def freeze_bins(values: Floats) -> NumericBins:
-    """Freeze the bins of a reference column from its sorted values (as ``sorted_values`` gives them)."""
-    finite = _finite_part(values)[0]
-    n = len(finite)
-    if n == 0:
-        return NumericBins(np.empty(0), np.zeros(1, np.int64), 0.0, 20)
-    starts = np.flatnonzero(np.concatenate(([True], finite[1:] != finite[:-1])))
-    repeats = np.diff(np.append(starts, n))
-    least = 1 if len(starts) <= MAX_DISTINCT else max(2, math.ceil(n / ATOM_SHARE))
-    is_atom = repeats >= least
-    atoms = finite[starts[is_atom]]
-    rest = finite[np.repeat(~is_atom, repeats)]
-    n_fine = round(len(rest) * FINE_BINS / n)
-    positions = [-(-i * len(rest) // n_fine) for i in range(n_fine)] if n_fine else []
-    tails = [min(n - 1, int(share * n)) for share in TAILS] if len(rest) else []
-    with np.errstate(over="ignore"):  # beyond the largest float64 there is no edge
-        ends = np.nextafter(np.append(atoms, finite[-1]), np.inf)
-    edges = np.unique(np.concatenate((atoms, ends, rest[positions], finite[tails], finite[:1])) + 0.0)
-    edges = edges[np.isfinite(edges)]
-    counts = np.diff(np.concatenate(([0], np.searchsorted(finite, edges, "left"), [n])))
-    centre = float(finite[n // 2]) + 0.0
-    centre = centre if abs(centre) <= _MAX_CENTRE else 0.0
-    spread = np.sort(np.abs(finite - centre))[min(n - 1, int(0.9999 * n))]
-    shift = exact.choose_shift(float(spread) or max(abs(centre), 1.0))
-    draft = NumericBins(edges, np.zeros(len(edges) + 1, np.int64), centre, shift)
-    return NumericBins(edges, _groups(counts, draft.atoms, n), centre, shift)
-
-
-def _groups(counts: Ints, atoms: npt.NDArray[np.bool_], n: int) -> npt.NDArray[np.int64]:
-    """Close a group where the cumulated reference mass passes the next tenth; a cell is never split."""
-    groups = np.zeros(len(counts), np.int64)
-    group, seen = 0, 0
-    for cell, count in enumerate(counts.tolist()):
-        groups[cell] = group
-        seen += count
-        if seen < n and seen * GROUPS // n > (seen - count) * GROUPS // n:
-            group += 1
-    # Between and beyond large atoms, a value the reference never had must not hide in an atom's group.
-    large = atoms & (counts * GROUPS >= n)
-    beside = np.concatenate(([True], large[:-1])) & np.concatenate((large[1:], [True]))
-    groups[(counts == 0) & beside] = int(groups.max()) + 1
-    return groups
+    def _merged_grid(self, other: NumericState) -> Grid | None:
+        """Values whose grid is not known leave none for the whole."""
+        grids = [state.grid or (None if state.finite else NO_VALUES) for state in (self, other)]
+        if grids[0] is None or grids[1] is None or self.grid is other.grid is None:
+            return None
+        return grids[0].merge(grids[1])
 
 
 def build_numeric(column: NumericColumn, bins: NumericBins, values: Floats | None = None) -> NumericState:
@@ -298,7 +268,7 @@ def build_numeric(column: NumericColumn, bins: NumericBins, values: Floats | Non
     Cost: one sort of the column and about as much again.
     """
     ordered = sorted_values(column) if values is None else values
-    finite, neg_inf, pos_inf, nan = _finite_part(ordered)
+    finite, neg_inf, pos_inf, nan = finite_part(ordered)
     n = len(finite)
     cuts = np.concatenate(([0], np.searchsorted(finite, bins.edges, "left"), [n])).astype(np.int64)
     fast, first, last = _fixed_part(finite, bins)
@@ -320,19 +290,9 @@ def build_numeric(column: NumericColumn, bins: NumericBins, values: Floats | Non
         invalid=column.invalid,
         min=float(finite[0]) + 0.0 if n else None,
         max=float(finite[-1]) + 0.0 if n else None,
+        rounded=column.rounded,
+        grid=build_grid(finite) if bins.is_plain else None,
     )
-
-
-def _finite_part(ordered: Floats) -> tuple[Floats, int, int, int]:
-    """``(finite values, -inf, +inf, NaN)`` of sorted values."""
-    n = len(ordered)
-    if n and math.isfinite(ordered[0]) and math.isfinite(ordered[-1]):
-        return ordered, 0, 0, 0
-    end = int(np.searchsorted(ordered, np.nan, "left"))
-    numbers = ordered[:end]
-    low = int(np.searchsorted(numbers, -np.inf, "right"))
-    high = int(np.searchsorted(numbers, np.inf, "left"))
-    return numbers[low:high], low, end - high, n - end
 
 
 def _fixed_part(finite: Floats, bins: NumericBins) -> tuple[Ints, int, int]:
@@ -362,12 +322,10 @@ def _cell_sums(
         squares += exact.exact_sum_squares(part)
     large: dict[int, int] = {}
     for begin, end in ((0, first), (last, len(finite))):
-        if begin == end:
-            continue
-        cells = np.searchsorted(cuts, np.arange(begin, end), "right") - 1
-        for cell in np.unique(cells):
-            total, square = exact.exact_sum(finite[begin:end][cells == cell], bins.centre, bins.shift)
-            large[int(cell)] = large.get(int(cell), 0) + total
+        bounds = np.clip(cuts, begin, end)
+        for cell in np.flatnonzero(np.diff(bounds)).tolist():
+            total, square = exact.exact_sum(finite[bounds[cell] : bounds[cell + 1]], bins.centre, bins.shift)
+            large[cell] = large.get(cell, 0) + total
             squares += square
     large = {cell: value for cell, value in sorted(large.items()) if value}
     return high + (low >> 32), low & _LIMB, large, squares

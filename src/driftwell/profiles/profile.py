@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.errors import BadInput, MergeError
-from driftwell.frame import CodedColumn, Column, Frame, NumericColumn, UnreadColumn, read_table
+from driftwell.errors import BadInput, ColumnError, MergeError
+from driftwell.frame import CodedColumn, Column, CompositeColumn, Frame, NumericColumn, UnreadColumn, read_table
 from driftwell.profiles.categorical import (
     BOOLEAN_VOCABULARY,
     NO_VOCABULARY,
@@ -21,6 +21,13 @@ from driftwell.profiles.categorical import (
     Vocabulary,
     build_categorical,
     freeze_vocabulary,
+)
+from driftwell.profiles.composite import (
+    CompositeBins,
+    CompositeState,
+    build_composite,
+    freeze_composite,
+    plain_composite,
 )
 from driftwell.profiles.numeric import (
     PLAIN_BINS,
@@ -46,8 +53,8 @@ __all__ = [
     "profile",
 ]
 
-Bins = NumericBins | Vocabulary
-State = NumericState | CategoricalState
+Bins = NumericBins | Vocabulary | CompositeBins
+State = NumericState | CategoricalState | CompositeState
 Visit = Callable[[str, npt.NDArray[np.float64]], None]
 """Called with the name and the sorted values of each numeric column while they are at hand."""
 
@@ -112,7 +119,9 @@ class Profile:
         """
         from driftwell.profiles.codec import decode
 
-        found = decode(data)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise BadInput(f"from_bytes reads what to_bytes gave: bytes. Got {type(data).__name__}")
+        found = decode(bytes(data))
         return found if reference is None else reference.attach(found)
 
     @cached_property
@@ -138,9 +147,17 @@ def profile(table: Any, reference: Reference | None = None, *, kinds: Mapping[st
     (25.0, 1, 2)
     """
     if reference is not None:
+        _check_reference(reference)
         return reference.profile_of(table)
     frame = Frame.of(read_table(table), kinds=kinds)
     return build_profile(frame, plain_bins(frame))
+
+
+def _check_reference(reference: Any) -> None:
+    from driftwell.profiles.reference import Reference
+
+    if not isinstance(reference, Reference):
+        raise BadInput(f"reference is a Reference, built with Reference.from_data or loaded. Got {reference!r:.80}")
 
 
 def plain_bins(frame: Frame) -> dict[str, Bins]:
@@ -151,6 +168,8 @@ def plain_bins(frame: Frame) -> dict[str, Bins]:
             bins[name] = PLAIN_BINS
         elif isinstance(column, CodedColumn):
             bins[name] = BOOLEAN_VOCABULARY if column.kind == "boolean" else NO_VOCABULARY
+        elif isinstance(column, CompositeColumn):
+            bins[name] = plain_composite(column.kind)
     return bins
 
 
@@ -167,7 +186,7 @@ def freeze(frame: Frame, *, visit: Visit | None = None) -> tuple[dict[str, Bins]
         if isinstance(column, CodedColumn):
             vocabulary = freeze_vocabulary(column)
             return vocabulary, build_categorical(column, vocabulary)
-        return None
+        return freeze_composite(column) if isinstance(column, CompositeColumn) else None
 
     found = {c.name: made for c, made in _each(frame, one) if made is not None}
     return {n: b for n, (b, _) in found.items()}, {n: s for n, (_, s) in found.items()}
@@ -194,6 +213,8 @@ def build_profile(
             return build_numeric(column, found, values)
         if isinstance(column, CodedColumn) and isinstance(found, Vocabulary):
             return build_categorical(column, found)
+        if isinstance(column, CompositeColumn) and isinstance(found, CompositeBins) and column.kind == found.kind:
+            return _composite(column, found)
         return f"{column.kind} values where the reference has another kind"
 
     states: dict[str, State] = {}
@@ -210,6 +231,13 @@ def build_profile(
         edges_id=edges_id or PLAIN,
         unread=unread,
     )
+
+
+def _composite(column: CompositeColumn, bins: CompositeBins) -> CompositeState | str:
+    try:
+        return build_composite(column, bins)
+    except ColumnError as exc:
+        return str(exc)
 
 
 def bins_id(bins: Mapping[str, Bins]) -> str:
@@ -236,6 +264,9 @@ def merge_profiles(profiles: Iterable[Profile]) -> Profile:
     parts = list(profiles)
     if not parts:
         raise BadInput("there is no profile to merge")
+    for part in parts:
+        if not isinstance(part, Profile):
+            raise BadInput(f"merge_profiles takes profiles. Got {type(part).__name__}")
     ids = {part.edges_id for part in parts}
     if len(ids) > 1:
         raise MergeError(f"profiles of different bins cannot be merged: {', '.join(sorted(ids))}")
@@ -274,14 +305,16 @@ def _merge_states(name: str, a: State, b: State) -> State:
         return a.merge(b)
     if isinstance(a, CategoricalState) and isinstance(b, CategoricalState):
         return a.merge(b)
+    if isinstance(a, CompositeState) and isinstance(b, CompositeState) and a.kind == b.kind:
+        return a.merge(b)
     raise MergeError(f"column {name!r} is {a.kind} in one profile and {b.kind} in another: name its kind in kinds=")
 
 
 def _add_missing(state: State, rows: int) -> State:
     if not rows:
         return state
-    from dataclasses import replace
-
+    if isinstance(state, CompositeState):
+        return state.with_missing(rows)
     return replace(state, missing=state.missing + rows)
 
 

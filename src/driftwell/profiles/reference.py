@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from driftwell.errors import BadInput, ColumnError, FormatError, MissingReference, NotSupported
+from driftwell.errors import BadInput, ColumnError, NotSupported
 from driftwell.frame import Frame, read_table
-from driftwell.profiles.categorical import CategoricalState, Vocabulary
-from driftwell.profiles.codec import encode
-from driftwell.profiles.numeric import NumericBins, NumericState
-from driftwell.profiles.profile import Bins, Profile, State, Visit, bins_id, build_profile, freeze
+from driftwell.profiles.categorical import Vocabulary
+from driftwell.profiles.codec import identity
+from driftwell.profiles.frozen import attach_bins, edges_id, kind_of
+from driftwell.profiles.profile import Bins, Profile, Visit, build_profile, freeze
+from driftwell.profiles.renaming import check_targets, rename
 from driftwell.profiles.roles import (
     ROLES,
     absent_message,
@@ -29,7 +27,10 @@ from driftwell.profiles.roles import (
     importances,
     metrics,
     outputs_of,
+    step_names,
 )
+from driftwell.profiles.sample import History, rows_kept
+from driftwell.profiles.weaknesses import MAX_AGE, Weakness, find_weaknesses
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +49,7 @@ class Reference:
     profile
         The reference rows counted in the reference's own bins.
     kinds
-        ``numeric``, ``categorical`` or ``boolean`` of each feature.
+        Kind of each feature, one of ``driftwell.frame.KINDS``.
     roles
         Which column of the reference table is the prediction, score, label …
     performance
@@ -57,6 +58,15 @@ class Reference:
         Weight of each feature, used to rank what drifted.
     ignored
         Columns that are no features, with the reason.
+    sample
+        At most 5,000 of the rows (500,000 cells) as an Arrow table: features but free text, prediction, score and
+        label under their own names, in one Arrow type a kind and the order of a hash. None in files of older versions.
+    history
+        What was seen of the rows' past when it was built; ``check`` reads it.
+    parent
+        ``id`` of the reference this one was updated from.
+    seen
+        Rows that an updated reference stands for: all that a reservoir was drawn from.
     """
 
     profile: Profile
@@ -71,6 +81,10 @@ class Reference:
     importance: dict[str, float] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
     created: datetime | None = None
+    sample: pa.Table | None = None
+    history: History | None = None
+    parent: str | None = None
+    seen: int | None = None
 
     @staticmethod
     def from_data(
@@ -86,7 +100,7 @@ class Reference:
         weights: Any = None,
         name: str | None = None,
         version: str | None = None,
-        preprocessing: Sequence[str] = (),
+        preprocessing: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] = (),
         performance: Mapping[str, float] | None = None,
         importance: Any = None,
     ) -> Reference:
@@ -100,11 +114,13 @@ class Reference:
             For an array the names of its columns; for a table the columns that are features. Default: every column
             that has no role.
         kinds
-            ``{column: "numeric" | "categorical" | "boolean"}`` where the inferred kind is wrong.
+            ``{column: kind}`` where the inferred kind is wrong: ``numeric``, ``categorical``, ``boolean``,
+            ``datetime``, ``text``, ``vector`` or ``series``.
         prediction, score, label, timestamp, prediction_id, segment
             Columns with these roles; ``prediction``, ``score``, ``true_label`` … have them by name.
         preprocessing
-            Names of the steps applied before the reference was built, kept for the record.
+            The steps applied before the reference was built, kept for the record: names, or functions and
+            transformers, of which the qualified names are kept.
         performance
             Baseline metrics of the model.
         importance
@@ -119,8 +135,8 @@ class Reference:
 
         Notes
         -----
-        Cost: one sort a numeric column. Missing values, NaN and infinities have cells of their own. Columns of a
-        type without a kind (times, lists) are listed in ``ignored``.
+        Cost: one sort a numeric column, and a hash of each cell for the row sample. Missing values, NaN and infinities
+        have cells of their own. Columns of a type without a kind (structs, bytes) are listed in ``ignored``.
 
         Examples
         --------
@@ -139,12 +155,12 @@ class Reference:
             "prediction_id": prediction_id,
             "segment": segment,
         }
-        bare = freeze_reference(found, given, feature_names=feature_names, kinds=kinds)
+        bare = freeze_reference(found, given, feature_names=feature_names, kinds=kinds, keep_rows=True)
         return replace(
             bare,
             name=name,
             version=version,
-            preprocessing=tuple(preprocessing),
+            preprocessing=step_names(preprocessing),
             performance=metrics("performance", performance),
             importance=importances(importance, list(bare.kinds), bare.ignored),
         )
@@ -158,7 +174,7 @@ class Reference:
     @cached_property
     def id(self) -> str:
         """Content hash of kinds, bins and counts; not of name, version, time or the order of rows."""
-        digest = hashlib.blake2b(encode(self.profile, edges=True), digest_size=8)
+        digest = hashlib.blake2b(identity(self.profile), digest_size=8)
         digest.update(msgspec.json.encode(sorted(self.kinds.items())))
         return digest.hexdigest()
 
@@ -175,7 +191,7 @@ class Reference:
     @property
     def output_kinds(self) -> dict[str, str]:
         """Kind of ``prediction`` and ``score``, those the reference has."""
-        return {role: _kind_of(found) for role, found in self.output_bins.items()}
+        return {role: kind_of(found) for role, found in self.output_bins.items()}
 
     @property
     def n_rows(self) -> int:
@@ -189,6 +205,29 @@ class Reference:
         bins = self.output_bins.get("prediction")
         names = list(bins.categories) if isinstance(bins, Vocabulary) else []
         return sorted(names, key=int) if all(_is_whole(name) for name in names) else sorted(names)
+
+    def check(self, *, at: datetime | None = None, max_age: timedelta = MAX_AGE) -> tuple[Weakness, ...]:
+        """What is weak about this reference, the gravest first; ``docs/reference.md`` lists the codes and their rules.
+
+        Parameters
+        ----------
+        at
+            The moment its age is taken at; default now.
+        max_age
+            Older than this, by its last event time or else by when it was built, it is called ``old``; 180 days.
+
+        Notes
+        -----
+        Leakage of the label, halves that differ and numeric identifiers are read from the row sample; without one they
+        are not looked for. Cost: a sort a column of the sample.
+
+        Examples
+        --------
+        >>> ref = Reference.from_data({"age": [31.0, 44.0, 52.0], "country": ["NO", "NO", "NO"]})
+        >>> [(w.code, w.column, str(w.severity)) for w in ref.check()]
+        [('too_few_rows', None, 'high'), ('constant_column', 'country', 'medium')]
+        """
+        return find_weaknesses(self, at, max_age)
 
     # -- profiling against it --------------------------------------------------------------------------------
 
@@ -211,6 +250,7 @@ class Reference:
             A feature of the reference is missing; a similar name is suggested, never assumed.
         """
         found = rename(read_table(table, feature_names=self.feature_names), feature_map)
+        check_targets(feature_map, (*self.kinds, *self.roles, *self.roles.values()))
         wanted = self.feature_names if columns is None else columns
         present = dict.fromkeys(found.column_names)  # Arrow makes the list anew each time it is asked
         absent = [name for name in wanted if name not in present]
@@ -244,7 +284,10 @@ class Reference:
         bins = self.bins | {f"({role})": found for role, found in self.output_bins.items()}
         kinds = self.kinds | {f"({role})": kind for role, kind in self.output_kinds.items()}
         named = [f"({role})" for role in self.output_bins]
-        frame = Frame.of(pa.table(chosen), kinds=kinds) if chosen else Frame({}, table.num_rows)
+        named_so = ("(timestamp)", self.roles.get("timestamp"), "timestamp")
+        event = next((table.column(present[name]) for name in named_so if name in present), None)
+        read = pa.table(chosen | ({} if event is None else {"(timestamp)": event}))
+        frame = Frame.of(read, kinds=kinds, names=list(chosen), event_time="(timestamp)")
         frame = replace(frame, n_rows=table.num_rows)
         made = build_profile(frame, bins, outputs=named, edges_id=self.edges_id, visit=visit)
         absent = {name: "the column is absent" for name in self.kinds if name in wanted and name not in chosen}
@@ -264,8 +307,8 @@ class Reference:
             return profile
         return replace(
             profile,
-            columns={name: _attach(state, self.bins[name]) for name, state in profile.columns.items()},
-            outputs={role: _attach(state, self.output_bins[role]) for role, state in profile.outputs.items()},
+            columns={name: attach_bins(state, self.bins[name]) for name, state in profile.columns.items()},
+            outputs={role: attach_bins(state, self.output_bins[role]) for role, state in profile.outputs.items()},
         )
 
     # -- keeping it ------------------------------------------------------------------------------------------
@@ -297,19 +340,9 @@ class Reference:
         BadInput
             The file cannot be written; nothing is left behind.
         """
-        target = Path(path)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as handle:
-                draft = Path(handle.name)
-            try:
-                draft.write_bytes(self.to_json())
-                draft.chmod(0o644)
-                draft.replace(target)
-            finally:
-                draft.unlink(missing_ok=True)
-        except OSError as exc:
-            raise BadInput(f"cannot write {target}: {exc.strerror or exc}") from exc
+        from driftwell.profiles.document import save
+
+        save(self, path)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Reference:
@@ -321,17 +354,12 @@ class Reference:
             There is no such file; the message says what to run.
         FormatError
             The file is corrupt or newer than this version.
+        BadInput
+            It is no path, or cannot be read.
         """
-        source = Path(path)
-        if not os.path.exists(source):
-            raise MissingReference(f"there is no reference at {source}: run 'driftwell baseline DATA -o {source}'")
-        if source.suffix == ".npy":
-            return Reference.from_data(source)
-        try:
-            data = source.read_bytes()
-        except OSError as exc:
-            raise BadInput(f"cannot read {source}: {exc.strerror or exc}") from exc
-        return Reference.from_json(data, source=str(source))
+        from driftwell.profiles.document import load
+
+        return load(path)
 
 
 def freeze_reference(
@@ -341,14 +369,20 @@ def freeze_reference(
     feature_names: Sequence[str] | None = None,
     kinds: Mapping[str, str] | None = None,
     visit: Visit | None = None,
+    keep_rows: bool = False,
 ) -> Reference:
-    """Freeze the bins of an Arrow table and count it in them; ``visit`` sees each column's sorted values."""
+    """Freeze the bins of an Arrow table and count it in them; ``visit`` sees each column's sorted values.
+
+    ``keep_rows`` draws the row sample too, which takes a hash of each cell.
+    """
     if table.num_rows == 0:
         raise BadInput("a reference needs rows; this table has none")
     roles = find_roles(table.column_names, given_roles)
     features, ignored = find_features(table, roles, feature_names, kinds)
     bins, states = freeze(features, visit=visit)
-    output_bins, outputs = freeze(outputs_of(table, roles, kinds))
+    typed = outputs_of(table, roles, kinds)
+    output_bins, outputs = freeze(typed)
+    sample, history = rows_kept(table, roles, features, typed, kinds) if keep_rows else (None, None)
     return Reference(
         profile=Profile(states, outputs, table.num_rows, edges_id(bins, output_bins)),
         bins=bins,
@@ -357,44 +391,10 @@ def freeze_reference(
         roles=roles,
         ignored=ignored,
         created=datetime.now(UTC),
+        sample=sample,
+        history=history,
     )
-
-
-def rename(table: pa.Table, feature_map: Mapping[str, str] | None) -> pa.Table:
-    """Rename columns of a table to the names the reference has."""
-    if not feature_map:
-        return table
-    if not isinstance(feature_map, Mapping):
-        raise BadInput(f"feature_map is a dict {{'new': 'old'}}. Got {feature_map!r}")
-    present = set(table.column_names)
-    unknown = [name for name in feature_map if name not in present]
-    if unknown:
-        raise ColumnError(f"feature_map names columns the table does not have: {', '.join(unknown)}")
-    names = [feature_map.get(name, name) for name in table.column_names]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise ColumnError(f"feature_map gives a second column the name {', '.join(twice)}")
-    return table.rename_columns(names)
-
-
-def edges_id(bins: Mapping[str, Bins], output_bins: Mapping[str, Bins]) -> str:
-    """Content hash of all bins; outputs stand apart from features of the same name."""
-    return bins_id({**bins, **{f"({role})": found for role, found in output_bins.items()}})
-
-
-def _kind_of(bins: Bins) -> str:
-    if isinstance(bins, NumericBins):
-        return "numeric"
-    return "boolean" if bins.categories == ("false", "true") else "categorical"
 
 
 def _is_whole(name: str) -> bool:
     return name.removeprefix("-").isdecimal()
-
-
-def _attach(state: State, bins: Bins) -> State:
-    if isinstance(state, NumericState) and isinstance(bins, NumericBins) and len(state.counts) == bins.n_cells:
-        return replace(state, bins=bins)
-    if isinstance(state, CategoricalState) and isinstance(bins, Vocabulary):
-        return replace(state, vocabulary=bins)
-    raise FormatError("a stored profile does not fit the bins of its reference")

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from driftwell.errors import BadInput, ColumnError, nearest
-from driftwell.frame import Column, Frame, UnreadColumn, check_kinds, infer_kind
+from driftwell.frame import (
+    CodedColumn,
+    Column,
+    Frame,
+    UnreadColumn,
+    as_text,
+    check_kinds,
+    infer_kind,
+    looks_like_text,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["OUTPUTS", "ROLES", "absent_message", "find_features", "find_roles", "importances", "metrics", "outputs_of"]
+__all__ = [
+    "OUTPUTS",
+    "ROLES",
+    "absent_message",
+    "find_features",
+    "find_roles",
+    "importances",
+    "label_of",
+    "metrics",
+    "outputs_of",
+    "step_names",
+    "times_of",
+]
 
 ROLES = ("prediction", "score", "probability", "true_label", "timestamp", "prediction_id", "segment", "entity_id")
 OUTPUTS = ("prediction", "score")
@@ -41,18 +63,24 @@ def find_features(
     feature_names: Sequence[str] | None,
     kinds: Mapping[str, str] | None,
 ) -> tuple[Frame, dict[str, str]]:
-    """``(the typed features, the reason of each column that can be none)``."""
+    """``(the typed features, the reason of each column that can be none)``; free text is told from categories here."""
     check_kinds(kinds)
     columns = table.column_names
     taken = set(roles.values())
     features = [name for name in columns if name not in taken] if feature_names is None else list(feature_names)
+    twice = sorted(name for name, count in Counter(features).items() if count > 1)
+    if twice:
+        raise BadInput(f"feature_names has {', '.join(map(repr, twice))} twice: name each feature once")
     unknown = [name for name in (*features, *(kinds or {})) if name not in columns]
     if unknown:
         raise ColumnError(absent_message(unknown, columns))
     known: dict[str, Column] = {}
     ignored: dict[str, str] = {}
-    for name, column in Frame.of(table, names=features, kinds=kinds).columns.items():
-        if not isinstance(column, UnreadColumn):
+    frame = Frame.of(table, names=features, kinds=kinds, event_time=roles.get("timestamp"))
+    for name, column in frame.columns.items():
+        if isinstance(column, CodedColumn) and name not in (kinds or {}) and looks_like_text(column):
+            known[name] = as_text(column)
+        elif not isinstance(column, UnreadColumn):
             known[name] = column
         elif kinds and name in kinds:
             raise ColumnError(f"column {name!r} cannot be {kinds[name]}: {column.reason}")
@@ -82,6 +110,39 @@ def outputs_of(table: pa.Table, roles: Mapping[str, str], kinds: Mapping[str, st
     return Frame.of(pa.table(columns), kinds=chosen) if columns else Frame({}, table.num_rows)
 
 
+def label_of(table: pa.Table, roles: Mapping[str, str], kinds: Mapping[str, str] | None) -> dict[str, Column]:
+    """The typed label under its role, where there is one that can be read."""
+    source = roles.get("true_label")
+    if source is None:
+        return {}
+    column = Frame.of(table, names=[source], kinds=kinds).columns[source]
+    return {} if isinstance(column, UnreadColumn) else {"true_label": column}
+
+
+def times_of(table: pa.Table, roles: Mapping[str, str]) -> Column | None:
+    """The event times of the rows, where a column has that role and holds times or ISO 8601 text."""
+    import pyarrow as pa
+
+    source = roles.get("timestamp")
+    if source is None:
+        return None
+    column = table.column(source)
+    if infer_kind(column.type) == "categorical":
+        for data in (pa.timestamp("us", "UTC"), pa.timestamp("us")):
+            try:
+                column = column.cast(data)
+                break
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                continue
+    return Frame.of(pa.table({source: column})).columns[source]
+
+
+def step_names(steps: Any) -> tuple[str, ...]:
+    """The names of preprocessing steps: names as they are, functions and transformers by their qualified names."""
+    given = [steps] if isinstance(steps, str) or callable(steps) or not isinstance(steps, Iterable) else list(steps)
+    return tuple(_step_name(step) for step in given)
+
+
 def importances(importance: Any, features: Sequence[str], ignored: Iterable[str]) -> dict[str, float]:
     """``{feature: weight}`` from a mapping or a fitted model."""
     if importance is None:
@@ -97,6 +158,8 @@ def importances(importance: Any, features: Sequence[str], ignored: Iterable[str]
 
 def metrics(what: str, values: Mapping[Any, Any] | None) -> dict[str, float]:
     """Named finite numbers, or one clear error."""
+    if values is not None and not isinstance(values, Mapping):
+        raise BadInput(f"{what} is a dict such as {{'name': 0.85}}. Got {values!r}")
     found = {}
     for name, value in (values or {}).items():
         try:
@@ -116,6 +179,16 @@ def absent_message(absent: Sequence[str], present: Sequence[str]) -> str:
         hints.append(f"{name!r} (is it {close!r}?)" if close else f"{name!r}")
     more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
     return f"the table lacks {', '.join(hints)}{more}; if a column was renamed, say so in feature_map={{'new': 'old'}}"
+
+
+def _step_name(step: Any) -> str:
+    if isinstance(step, str):
+        return step
+    step = getattr(step, "func", step)  # functools.partial
+    if not callable(step) and not hasattr(step, "transform"):
+        raise BadInput(f"preprocessing names steps, or gives functions or transformers. Got {step!r}")
+    named = step if hasattr(step, "__qualname__") else type(step)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _looks_like_class(column: pa.ChunkedArray) -> bool:

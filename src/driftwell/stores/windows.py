@@ -4,22 +4,34 @@ two hours it cuts."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
+from driftwell.errors import MergeError
 from driftwell.frame import Frame, to_arrow
 from driftwell.profiles.profile import Profile, State, build_profile, merge_profiles, plain_bins
+from driftwell.profiles.rebinning import rebin_profile
 from driftwell.stores.base import HOUR_US, ROW_COLUMNS, Leaf, LeafBuilder, Ledger, PredictionBatch, PredictionStore
+from driftwell.stores.transform import Transform
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from driftwell.profiles.reference import Reference
 
-__all__ = ["WindowProfile", "count_arrived", "feature_table", "leaf_builder", "rows_profile", "window_profile"]
+__all__ = [
+    "WindowProfile",
+    "count_arrived",
+    "feature_table",
+    "leaf_builder",
+    "leaf_edges",
+    "rows_profile",
+    "window_profile",
+]
 
 OUTPUTS = {"prediction": "(prediction)", "score": "(score)"}
 _TAKEN = {"version", "true_label", "label_time", *ROW_COLUMNS}
@@ -28,14 +40,24 @@ _PREFIX = "feature."
 
 @dataclass(frozen=True, slots=True)
 class WindowProfile:
-    """The profile of a window; ``skipped`` rows are only known in other bins and could not be counted again."""
+    """The profile of a window.
+
+    ``approximate`` rows are gone and were counted without the reference: they stand in its bins by way of their
+    leaves' grids, ``notes`` say how far that can be off. ``skipped`` rows are only known in other bins and could not
+    be counted again.
+    """
 
     profile: Profile
     skipped: int = 0
+    approximate: int = 0
+    notes: tuple[str, ...] = ()
 
 
-def leaf_builder(reference: Reference | None) -> LeafBuilder:
-    """How to turn a batch into leaves: one for each segment and event hour, in the reference's bins or in none."""
+def leaf_builder(reference: Reference | None, transform: Transform | None = None) -> LeafBuilder:
+    """How to turn a batch into leaves: one for each segment and event hour, in the reference's bins or in none.
+
+    With a reference, features go through ``transform`` before they are counted.
+    """
 
     def build(batch: PredictionBatch) -> list[Leaf]:
         import pyarrow as pa
@@ -47,19 +69,27 @@ def leaf_builder(reference: Reference | None) -> LeafBuilder:
         hours = pc.cast(rows.column("timestamp"), pa.int64()).to_numpy() // HOUR_US
         segments = rows.column("segment").to_pylist()
         features = feature_table(rows)
+        if reference is not None and transform:
+            features = transform(features)
         leaves = []
         for key, index in _split(hours, segments):
             hour, segment = key
             part = rows if len(index) == rows.num_rows else rows.take(index)
             own = features if part is rows else features.take(index)
-            made = rows_profile(own, part, reference)
+            made = rows_profile(own, part, reference, names=transform.feature_map if transform else None)
             state = made.to_bytes(edges=False)
-            leaves.append(
-                Leaf(batch.model, batch.version, segment, hour * HOUR_US, made.edges_id, part.num_rows, state)
-            )
+            edges = leaf_edges(reference, transform)
+            leaves.append(Leaf(batch.model, batch.version, segment, hour * HOUR_US, edges, part.num_rows, state))
         return leaves
 
     return build
+
+
+def leaf_edges(reference: Reference | None, transform: Transform | None) -> str:
+    """What a leaf was counted in: the reference's bins, and the transform that features went through before."""
+    if reference is None:
+        return "plain"
+    return f"{reference.edges_id}+{transform.id}" if transform else reference.edges_id
 
 
 def feature_table(rows: pa.Table) -> pa.Table:
@@ -73,8 +103,13 @@ def feature_table(rows: pa.Table) -> pa.Table:
     return pa.table({field.name: fields[i] for i, field in enumerate(column.type)})
 
 
-def rows_profile(features: pa.Table, rows: pa.Table, reference: Reference | None) -> Profile:
-    """Profile features together with prediction and score, which stand in ``rows`` as a store gives them."""
+def rows_profile(
+    features: pa.Table, rows: pa.Table, reference: Reference | None, *, names: Mapping[str, str] | None = None
+) -> Profile:
+    """Profile features together with prediction and score, which stand in ``rows`` as a store gives them.
+
+    ``names``: what features are called here by what they were called when they were recorded.
+    """
     import pyarrow as pa
 
     columns = {name: features.column(name) for name in features.column_names}
@@ -84,6 +119,8 @@ def rows_profile(features: pa.Table, rows: pa.Table, reference: Reference | None
     score = rows.column("score")
     if score.null_count < len(score):
         columns["(score)"] = score
+    if reference is not None:
+        columns["(timestamp)"] = rows.column("timestamp")
     table = pa.table(columns) if columns else rows.select([])
     if reference is not None:
         made = reference.profile_table(table, outputs=OUTPUTS)
@@ -91,7 +128,7 @@ def rows_profile(features: pa.Table, rows: pa.Table, reference: Reference | None
         frame = Frame.of(table)
         made = build_profile(frame, plain_bins(frame), outputs=list(OUTPUTS.values()))
         made = replace(made, outputs={name[1:-1]: state for name, state in made.outputs.items()})
-    return _with_invalid(replace(made, n_rows=rows.num_rows), rows.column("invalid"))
+    return _with_invalid(replace(made, n_rows=rows.num_rows), rows.column("invalid"), names or {})
 
 
 def window_profile(
@@ -104,29 +141,63 @@ def window_profile(
     reference: Reference | None,
     *,
     after_arrival: int = 0,
+    transform: Transform | None = None,
 ) -> WindowProfile:
     """Profile the rows with event time in ``[start_us, end_us)``: whole hours from leaves, cut hours from rows.
 
-    ``after_arrival`` leaves out what arrived up to that mark. Leaves counted in other bins (a writer that did not
-    know the reference yet) are rebuilt from their rows first.
+    ``after_arrival`` leaves out what arrived up to that mark. With a reference, features go through ``transform``
+    before they are counted; without one here, leaves that another process transformed are good. Leaves counted in
+    other bins (a writer that did not know the reference yet) are rebuilt from their rows first; where the rows are
+    gone, leaves counted without any reference are counted in its bins from their grids.
     Cost: independent of the number of predictions, but for the two cut hours.
     """
-    edges_id = reference.edges_id if reference is not None else "plain"
+    edges_id = leaf_edges(reference, transform)
     first, last, cut = _parts(start_us, end_us)
     parts: list[Profile] = []
-    skipped = 0
+    others: list[Leaf] = []
     if first < last:
         leaves = ledger.leaves(model, version, first, last, after_arrival=after_arrival)
-        if version is not None and any(leaf.edges_id != edges_id for leaf in leaves):
-            ledger.replace_leaves(model, version, edges_id, leaf_builder(reference))
+        if version is not None and not all(_is_counted_in(edges_id, leaf) for leaf in leaves):
+            ledger.replace_leaves(model, version, edges_id, leaf_builder(reference, transform))
             leaves = ledger.leaves(model, version, first, last, after_arrival=after_arrival)
-        parts += [Profile.from_bytes(leaf.state, reference) for leaf in leaves if leaf.edges_id == edges_id]
-        skipped = sum(leaf.n for leaf in leaves if leaf.edges_id != edges_id)
+        parts += [Profile.from_bytes(leaf.state, reference) for leaf in leaves if _is_counted_in(edges_id, leaf)]
+        others = [leaf for leaf in leaves if not _is_counted_in(edges_id, leaf)]
     for low, high in cut:
         rows = store.read(model, version, low, high, after_arrival=after_arrival)
         if rows.num_rows:
-            parts.append(rows_profile(_flat_features(rows), rows, reference))
-    return WindowProfile(merge_profiles(parts) if parts else empty_profile(reference), skipped)
+            parts.append(_cut_profile(rows, reference, transform))
+    left = sum(leaf.n for leaf in others)
+    plain = [leaf for leaf in others if leaf.edges_id == "plain"]
+    regained = None if reference is None or transform or not plain else _from_grids(plain, reference)
+    again, notes = regained or (None, ())
+    approximate = 0 if again is None else again.n_rows
+    parts += [] if again is None else [again]
+    found = merge_profiles(parts) if parts else empty_profile(reference)
+    return WindowProfile(found, left - approximate, approximate, notes)
+
+
+def _from_grids(leaves: list[Leaf], reference: Reference) -> tuple[Profile, tuple[str, ...]] | None:
+    """Leaves counted without a reference in its bins, with notes; None where a column would be lost, which would then
+    look as if it were missing."""
+    try:
+        plain = merge_profiles(Profile.from_bytes(leaf.state) for leaf in leaves)
+    except MergeError:  # kinds of the columns changed from one leaf to the next
+        return None
+    found, notes = rebin_profile(plain, reference)
+    lost = (plain.columns.keys() & reference.bins.keys()) - found.columns.keys()
+    lost |= (plain.outputs.keys() & reference.output_bins.keys()) - found.outputs.keys()
+    return None if lost else (found, notes)
+
+
+def _is_counted_in(edges_id: str, leaf: Leaf) -> bool:
+    return leaf.edges_id == edges_id or leaf.edges_id.startswith(f"{edges_id}+")
+
+
+def _cut_profile(rows: pa.Table, reference: Reference | None, transform: Transform | None) -> Profile:
+    features = _flat_features(rows)
+    if reference is None or not transform:
+        return rows_profile(features, rows, reference)
+    return rows_profile(transform(features), rows, reference, names=transform.feature_map)
 
 
 def count_arrived(
@@ -155,8 +226,7 @@ def empty_profile(reference: Reference | None) -> Profile:
 
     if reference is None:
         return Profile({}, {}, 0, "plain")
-    types = {"numeric": pa.float64(), "categorical": pa.string(), "boolean": pa.bool_()}
-    return reference.profile_table(pa.table({n: pa.array([], types[k]) for n, k in reference.kinds.items()}))
+    return reference.profile_table(pa.table({name: pa.nulls(0) for name in reference.kinds}))
 
 
 def _flat_features(rows: pa.Table) -> pa.Table:
@@ -194,13 +264,13 @@ def _decoded(column: pa.ChunkedArray) -> pa.Array:
     return to_arrow(values)
 
 
-def _with_invalid(made: Profile, invalid: pa.ChunkedArray) -> Profile:
+def _with_invalid(made: Profile, invalid: pa.ChunkedArray, names: Mapping[str, str]) -> Profile:
     """Count the cells that could not be read as their column's kind; their text is in the ``invalid`` column."""
     if invalid.null_count == len(invalid):
         return made
     counts: Counter[str] = Counter()
     for text in invalid.drop_null().to_pylist():
-        counts.update(msgspec.json.decode(text).keys())
+        counts.update(names.get(name, name) for name in msgspec.json.decode(text))
     columns: dict[str, State] = {
         name: replace(state, invalid=state.invalid + counts[name]) if counts[name] else state
         for name, state in made.columns.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -169,3 +170,38 @@ def test_summaries_of_damaged_bytes_are_refused() -> None:
 def test_bins_that_do_not_fit_together_are_refused(document: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         decode_bins(document)
+
+
+# -- version 1 -----------------------------------------------------------------------------------------------
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_rows() -> dict[str, Any]:
+    """The rows the files were written from, by the code of version 0.1 (format 1)."""
+    at = np.arange(400)
+    return {
+        "x": np.where(at % 5 == 0, 0.0, (at * 37 % 101) / 7.0),
+        "c": [["a", "b", "c"][i % 3] for i in range(400)],
+        "b": [i % 4 == 0 for i in range(400)],
+    }
+
+
+@pytest.mark.parametrize("name", ["profile-v1.dwp", "leaf-v1.dwp"])
+def test_profiles_of_version_1_are_read(name: str) -> None:
+    found = Profile.from_bytes((GOLDEN / name).read_bytes(), Reference.load(GOLDEN / "reference-v1.json"))
+    assert found.n_rows == 6
+    x, c, b = (found.columns[name] for name in "xcb")
+    # x was 1.0, 2.5, None, inf, 1e200, 14.0
+    assert (x.count, x.missing, x.min, x.max, x.pos_inf) == (5, 1, 1.0, 1e200, 1)  # type: ignore[union-attr]
+    assert x.rounded == 0  # type: ignore[union-attr]
+    assert (c.count, c.missing, c.newcomers) == (5, 1, {"new": 1})  # type: ignore[union-attr]
+    assert (b.counts.tolist(), b.missing) == ([2, 3, 0], 1)  # type: ignore[union-attr]
+
+
+def test_references_of_version_1_are_read_and_merge_with_new_ones() -> None:
+    old = Reference.load(GOLDEN / "reference-v1.json")
+    new = Reference.from_data(golden_rows(), name="golden", performance={"accuracy": 0.9})
+    assert old.edges_id == new.edges_id
+    leaf = Profile.from_bytes((GOLDEN / "leaf-v1.dwp").read_bytes(), new)
+    assert leaf.merge(profile(golden_rows(), new)).n_rows == 406

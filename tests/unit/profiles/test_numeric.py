@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from driftwell.errors import BadInput
 from driftwell.frame import NumericColumn
 from driftwell.kernels.exact import FAST_LIMIT
+from driftwell.profiles.bins import GROUPS, MAX_DISTINCT
 from driftwell.profiles.numeric import (
-    GROUPS,
-    MAX_DISTINCT,
     PLAIN_BINS,
     NumericBins,
     NumericState,

@@ -115,9 +115,9 @@ def test_kind_of_the_prediction_can_be_said() -> None:
 
 
 def test_columns_without_a_kind_are_listed_with_the_reason() -> None:
-    ref = Reference.from_data(rows() | {"when": pa.array([0] * 400, pa.timestamp("us"))})
-    assert "when" not in ref.kinds
-    assert "timestamp" in ref.ignored["when"]
+    ref = Reference.from_data(rows() | {"wait": pa.array([0] * 400, pa.duration("us"))})
+    assert "wait" not in ref.kinds
+    assert "duration" in ref.ignored["wait"]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,9 @@ def test_columns_without_a_kind_are_listed_with_the_reason() -> None:
         ({"table": {"x": [1]}, "kinds": {"xx": "numeric"}}, ColumnError, r"lacks 'xx' \(is it 'x'\?\)"),
         ({"table": {"x": [1]}, "kinds": {"x": "number"}}, UnknownName, "column kind 'number'"),
         ({"table": {"x": [1]}, "weights": [1.0]}, NotSupported, "leave weights out"),
+        ({"table": {"x": [1]}, "performance": 5}, BadInput, "performance is a dict .* Got 5"),
+        ({"table": {"x": [1]}, "feature_names": ["x", "x"]}, BadInput, "feature_names has 'x' twice"),
+        ({"table": {"x": [1]}, "preprocessing": [5]}, BadInput, "functions or transformers. Got 5"),
         ({"table": {"x": [1]}, "performance": {"accuracy": "high"}}, BadInput, "must be a number. Got 'high'"),
         ({"table": {"x": [1]}, "performance": {"accuracy": float("nan")}}, BadInput, "must be finite"),
         ({"table": {"x": [1]}, "importance": {"y": 0.5}}, ColumnError, "importance: the table lacks 'y'"),
@@ -322,6 +325,13 @@ def altered(change: Any) -> bytes:
         (altered(lambda d: d.update(state="###")), "is corrupt"),
         (altered(lambda d: d.update(features=None)), "is corrupt"),
         (altered(lambda d: d.update(created=5)), "is corrupt"),
+        (altered(lambda d: d.update(n_rows=401)), "another number of rows"),
+        (
+            altered(lambda d: d["sample"].update(arrow=d["sample"]["arrow"][:-4])),
+            "row sample does not fit its checksum",
+        ),
+        (altered(lambda d: d["sample"].update(rows=3)), "row sample has another number of rows"),
+        (altered(lambda d: d["history"].update(later="")), "is corrupt"),
         (altered(lambda d: d.update(performance={"accuracy": "good"})), "is corrupt"),
     ],
 )
@@ -330,8 +340,21 @@ def test_damaged_documents_are_one_clear_error(data: bytes, says: str) -> None:
         Reference.from_json(data)
 
 
-def test_baseline_may_be_edited_by_hand() -> None:
-    found = Reference.from_json(altered(lambda d: d.update(performance={"accuracy": 0.9}, name="renamed")))
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("performance", {"accuracy": 0.9}), ("name", "renamed"), ("preprocessing", ["scale"]), ("parent", "0" * 16)],
+)
+def test_an_altered_document_is_refused_whatever_was_altered(key: str, value: Any) -> None:
+    with pytest.raises(FormatError, match=r"was altered: .* digest"):
+        Reference.from_json(altered(lambda d: d.update({key: value})))
+
+
+def test_baseline_may_be_edited_by_hand_where_the_digest_is_taken_out() -> None:
+    def edit(document: dict[str, Any]) -> None:
+        del document["digest"]
+        document.update(performance={"accuracy": 0.9}, name="renamed")
+
+    found = Reference.from_json(altered(edit))
     assert (found.performance, found.name, found.id) == ({"accuracy": 0.9}, "renamed", full().id)
 
 

@@ -1,0 +1,123 @@
+"""Facets of points in time, against Python's own calendar."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from driftwell.profiles import Reference, profile
+from driftwell.profiles.categorical import CategoricalState
+from driftwell.profiles.composite import CompositeState
+
+HOURS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def state(p: Any, name: str = "when") -> CompositeState:
+    found = p.columns[name]
+    assert isinstance(found, CompositeState)
+    return found
+
+
+def cells(made: CompositeState, facet: str) -> dict[str, int]:
+    found = made.facets[facet]
+    assert isinstance(found, CategoricalState)
+    assert found.vocabulary is not None
+    return {n: int(c) for n, c in zip(found.vocabulary.categories, found.counts, strict=False) if c}
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        dt.datetime(1969, 12, 31, 23, 59, 59),
+        dt.datetime(1970, 1, 1),
+        dt.datetime(2024, 2, 29, 13, 30),
+        dt.datetime(1, 1, 1, 5),
+        dt.datetime(9999, 12, 31, 23),
+    ],
+    ids=str,
+)
+def test_hour_of_week_is_the_calendars(moment: dt.datetime) -> None:
+    made = state(profile({"when": pa.array([moment], pa.timestamp("us"))}))
+    assert cells(made, "hour_of_week") == {f"{HOURS[moment.weekday()]} {moment.hour:02d}": 1}
+
+
+def test_time_with_a_zone_is_counted_in_utc() -> None:
+    zone = dt.timezone(dt.timedelta(hours=-5))
+    moments = pa.array([dt.datetime(2026, 1, 4, 20, tzinfo=zone)], pa.timestamp("s", "America/New_York"))
+    assert cells(state(profile({"when": moments})), "hour_of_week") == {"Mon 01": 1}
+
+
+def test_dates_have_days_of_the_week() -> None:
+    days = [dt.date(2026, 1, 5), dt.date(2026, 1, 6), dt.date(1969, 12, 28), None]
+    ref = Reference.from_data({"when": days})
+    made = state(ref.profile)
+    assert "hour_of_week" not in made.facets
+    assert cells(made, "day_of_week") == {"Mon": 1, "Tue": 1, "Sun": 1}
+    assert (made.count, made.missing, made.n_rows) == (3, 1, 4)
+    # a later batch of timestamps at midnight is counted the same
+    later = profile({"when": pa.array(days).cast(pa.timestamp("us"))}, ref)
+    assert cells(state(later), "day_of_week") == {"Mon": 1, "Tue": 1, "Sun": 1}
+
+
+def test_nanoseconds_apart_stay_apart() -> None:
+    """2026 in nanoseconds is beyond 2**53, where float64 holds every 256th integer."""
+    base = 1_800_000_000_000_000_000
+    times = pa.array([base, base + 1, base + 2], pa.timestamp("ns"))
+    made = state(Reference.from_data({"when": times}).profile)
+    assert made.facets["time"].distinct == 3
+    # times are counted from the reference's median second
+    assert (made.facets["time"].min, made.facets["time"].max) == (0.0, 2e-9)
+
+
+def test_lag_is_event_time_minus_value() -> None:
+    event = pa.array([10_000, 20_000, None, 30_000], pa.timestamp("s"))
+    value = pa.array([9_940, 20_010, 5, None], pa.timestamp("s"))
+    ref = Reference.from_data({"when": value, "timestamp": event})
+    lag = state(ref.profile).facets["lag"]
+    assert (lag.count, lag.missing, lag.min, lag.max, lag.mean) == (2, 2, -10.0, 60.0, 25.0)
+    assert "time" not in state(ref.profile).judged
+    assert "lag" in state(ref.profile).judged
+
+
+def test_lag_of_rows_without_event_times_is_absent_then_missing() -> None:
+    value = pa.array([9_940, 20_010], pa.timestamp("s"))
+    ref = Reference.from_data({"when": value, "t": value}, timestamp="t")
+    without = profile({"when": value}, ref)
+    assert "lag" not in state(without).facets
+    assert "time" in state(without).judged
+    both = state(without.merge(profile({"when": value, "t": value}, ref)))
+    assert (both.facets["lag"].count, both.facets["lag"].missing) == (2, 2)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_far_times_do_not_crash(unit: str) -> None:
+    far = pa.array([-(2**63) + 1, 2**63 - 1, 0, None], pa.timestamp(unit))
+    for p in (profile({"when": far}), Reference.from_data({"when": far, "timestamp": far}).profile):
+        made = state(p)
+        assert (made.count, made.missing) == (3, 1)
+        assert made.facets["time"].count == 3
+    near = Reference.from_data({"when": pa.array([0, 1, 2], pa.timestamp("s"))})
+    assert state(profile({"when": far}, near)).facets["time"].count == 3
+
+
+def test_text_where_times_were_is_that_columns_error() -> None:
+    ref = Reference.from_data({"when": pa.array([0, 1], pa.timestamp("s")), "x": [1.0, 2.0]})
+    p = profile({"when": ["2026-01-01", "2026-01-02"], "x": [1.0, 2.0]}, ref)
+    assert p.unread == {"when": "text where datetime values were expected: the type of the column changed"}
+    assert list(p.columns) == ["x"]
+
+
+def test_all_missing_column_keeps_the_kind_of_the_reference() -> None:
+    ref = Reference.from_data({"when": pa.array([0, 1], pa.timestamp("s"))})
+    for empty in (
+        [None, None],
+        np.array(["NaT", "NaT"], "datetime64[s]"),
+        pa.nulls(2),
+        pa.array([None] * 2, pa.string()),
+    ):
+        made = state(profile({"when": empty}, ref))
+        assert (made.count, made.missing) == (0, 2)
