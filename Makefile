@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: dev demo test test-all lint bench browser clean
+.PHONY: dev demo test test-all lint bench peers browser clean
 
 dev: $(STAMP)
 
@@ -43,6 +43,10 @@ test-all: dev
 
 bench: dev
 	$(BIN)/python -m benchmarks
+
+# Other monitors on the same rows, each installed under .peers/ (some 4 GB in all) and never into $(VENV).
+peers: dev
+	$(BIN)/python -m benchmarks.peers
 
 demo: dev
 	$(BIN)/driftwell demo $(if $(SERVE),--serve)

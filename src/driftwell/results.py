@@ -19,6 +19,7 @@ __all__ = [
     "Contribution",
     "Measure",
     "MetricValue",
+    "QualityVerdict",
     "Severity",
     "Verdict",
     "Window",
@@ -64,7 +65,8 @@ class Measure:
     """One distance or test on one column, with what is needed to judge it.
 
     ``low`` and ``high`` are certified bounds of the computed number (both equal ``value`` when it is exact);
-    ``interval`` is the 95 % interval for the population value, or None where there is none.
+    ``interval`` is the 95 % interval for the population value, or None where there is none. ``expected_without_change``
+    is what the sample sizes alone add to the value, ``debiased`` the value without it.
     """
 
     method: str
@@ -77,6 +79,7 @@ class Measure:
     statistic: float | None = None
     interval: tuple[float, float] | None = None
     expected_without_change: float | None = None
+    debiased: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,9 @@ class ColumnResult:
 
     ``value`` is the decisive method's number, ``score`` the drift score in 0…1 (KS distance for numeric
     columns, total variation for categorical ones), ``missing_shift`` the change of the missing share,
-    ``new_categories`` the names seen only now with their counts. A column that could not be compared has
+    ``new_categories`` the names seen only now with their counts, ``debiased`` the value without what the sample sizes
+    alone add to it, ``threshold_from`` where the threshold came from, ``facets`` the results of the parts of a
+    column that has several (a time, a text, a vector, a series). A column that could not be compared has
     ``error`` set, ``status`` ``"error"`` or ``"no_data"``, and never counts as drifted.
     """
 
@@ -120,9 +125,12 @@ class ColumnResult:
     missing_shift: float | None = None
     new_categories: dict[str, int] = field(default_factory=dict)
     expected_without_change: float | None = None
+    debiased: float | None = None
+    threshold_from: str | None = None
     measures: dict[str, Measure] = field(default_factory=dict)
     distribution: dict[str, Any] | None = None
     contributions: tuple[Contribution, ...] = ()
+    facets: dict[str, ColumnResult] = field(default_factory=dict)
     reason: str | None = None
     error: str | None = None
 
@@ -175,6 +183,40 @@ class Verdict:
     p_value: float | None = None
     n: int = 0
     reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        out: dict[str, Any] = plain(self)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class QualityVerdict:
+    """What one rule of data quality found in one column, or in the rows as a whole (``column`` None).
+
+    ``status`` is ``ok``, ``warning``, ``critical`` (the column is *broken*) or ``no_data``; ``value`` is what was
+    found and ``threshold`` what the rule allows, ``count`` the rows against it among ``n`` (at least that many where
+    only a profile was at hand). ``examples`` are up to five of the values against it, ``rows`` the positions of such
+    rows among those at hand; both are empty where no rows were.
+    """
+
+    rule: str
+    column: str | None
+    status: str
+    severity: Severity
+    value: float | None = None
+    threshold: float | None = None
+    p_value: float | None = None
+    n: int = 0
+    count: int = 0
+    examples: tuple[Any, ...] = ()
+    rows: tuple[int, ...] = ()
+    reason: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the rule is broken: a warning or critical."""
+        return self.severity > Severity.NONE
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -8,14 +8,17 @@ fixed, so that it does not at all.
 from __future__ import annotations
 
 import functools
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy.stats import binom
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import binom, norm
 
 import driftwell as dw
-from driftwell.detectors.verdict import Policy
+from driftwell.detectors.univariate import Pair
+from driftwell.detectors.verdict import Policy, judge
 from driftwell.drift import compare_profile
 
 ALPHA = 0.05
@@ -23,6 +26,7 @@ COLUMNS = 600
 REFERENCE_ROWS = 5_000
 SIZES = [50, 500, 5_000]
 NUMERIC = ["psi", "ks", "jensen_shannon", "wasserstein", "mean_shift", "std_shift", "t_test"]
+ORDER = ["kuiper", "cramer_von_mises", "anderson_darling", "mann_whitney", "energy"]
 CATEGORICAL = ["psi", "jensen_shannon", "chi_squared", "g_test", "total_variation"]
 SHARES = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
 BOUNDS = (int(binom.ppf(0.0001, COLUMNS, ALPHA)), int(binom.ppf(0.9999, COLUMNS, ALPHA)))
@@ -90,6 +94,122 @@ def drifted(
     policy = Policy(method, alpha=ALPHA, correction=correction, min_samples=1, decision=decision)
     result = compare_profile(reference(source, n), window(source, m, shift, n), policy)
     return sum(column.drifted for column in result.columns.values())
+
+
+# -- methods that read the order: from rows, and from the reference's bins -------------------------------------
+
+
+def booleans(rng: np.random.Generator, n: int, shift: float = 0.0) -> pa.Table:
+    return pa.table({f"x{i}": rng.random(n) < 0.3 + shift for i in range(COLUMNS)})
+
+
+SOURCES["booleans"] = booleans
+
+
+@functools.cache
+def before_rows(source: str) -> tuple[pa.Table, dw.Reference]:
+    table = SOURCES[source](np.random.default_rng(1_000), 1_000)
+    return table, dw.Reference.from_data(table)
+
+
+@functools.cache
+def after_rows(source: str, m: int, shift: float) -> tuple[pa.Table, dw.Profile]:
+    table = SOURCES[source](np.random.default_rng(m), m, shift)
+    return table, before_rows(source)[1].profile_of(table)
+
+
+@functools.cache
+def column_pairs(source: str, m: int, *, rows: bool, shift: float = 0.0) -> dict[str, Pair]:
+    """Every column on both sides, with its rows or without."""
+    (before, ref), (after, now) = before_rows(source), after_rows(source, m, shift)
+
+    def sorted_rows(name: str) -> tuple[np.ndarray, np.ndarray]:
+        return np.sort(before[name].to_numpy()), np.sort(after[name].to_numpy())
+
+    return {
+        name: Pair(ref.profile.columns[name], now.columns[name], rows=partial(sorted_rows, name) if rows else None)
+        for name in ref.kinds
+    }
+
+
+def alarms(found: dict[str, Pair], method: str, decision: str = "p_value") -> int:
+    policy = Policy(method, alpha=ALPHA, correction="none", min_samples=1, decision=decision)
+    return sum(column.drifted for column in judge(found, policy).values())
+
+
+@pytest.mark.parametrize("m", [50, 200, 1_500])
+@pytest.mark.parametrize("method", ORDER)
+def test_order_from_rows_alarms_as_often_as_alpha_says(method: str, m: int) -> None:
+    found = alarms(column_pairs("numbers", m, rows=True), method)
+    # KS, whose p-value energy borrows, and Kuiper are discrete in small windows: a little below alpha is right
+    least = BOUNDS[0] if method not in ("kuiper", "energy") else BOUNDS[0] // 2
+    assert least <= found <= BOUNDS[1], f"{found / COLUMNS:.3f}"
+
+
+@pytest.mark.parametrize("m", [50, 200, 1_500])
+@pytest.mark.parametrize("method", ORDER)
+def test_ties_do_not_raise_the_rate_of_order_by_much(method: str, m: int) -> None:
+    assert alarms(column_pairs("spiked", m, rows=True), method) <= BOUNDS[1]
+
+
+@pytest.mark.parametrize("m", [50, 200, 1_500])
+@pytest.mark.parametrize("method", ["kuiper", "cramer_von_mises", "mann_whitney"])
+def test_order_from_bins_alarms_at_most_as_often(method: str, m: int) -> None:
+    from_bins = alarms(column_pairs("numbers", m, rows=False), method)
+    assert from_bins <= alarms(column_pairs("numbers", m, rows=True), method) <= BOUNDS[1]
+
+
+@pytest.mark.parametrize("method", [*ORDER, "ks"])
+@pytest.mark.parametrize("rows", [True, False], ids=["from rows", "from bins"])
+def test_order_finds_half_a_standard_deviation(method: str, rows: bool) -> None:
+    if method == "anderson_darling" and not rows:
+        pytest.skip("Anderson–Darling needs rows")
+    assert alarms(column_pairs("numbers", 300, rows=rows, shift=0.5), method, "beyond_noise") >= 0.95 * COLUMNS
+
+
+@pytest.mark.parametrize("m", [50, 200, 1_500])
+def test_two_proportions_alarm_as_often_as_alpha_says(m: int) -> None:
+    found = alarms(column_pairs("booleans", m, rows=False), "z_test")
+    # both are discrete: z within a step of alpha, Fisher below it
+    assert BOUNDS[0] // 2 <= found <= int(binom.ppf(0.9999, COLUMNS, 1.2 * ALPHA)), f"{found / COLUMNS:.3f}"
+    assert alarms(column_pairs("booleans", m, rows=False), "fisher_exact") <= BOUNDS[1]
+
+
+@pytest.mark.parametrize("method", ["z_test", "fisher_exact"])
+def test_two_proportions_find_fifteen_points(method: str) -> None:
+    assert alarms(column_pairs("booleans", 300, rows=False, shift=0.15), method) >= 0.95 * COLUMNS
+
+
+# -- how large the change is in the population -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["psi", "jensen_shannon", "hellinger", "kl", "ks", "kuiper", "mean_shift"])
+@pytest.mark.parametrize("m", [200, 1_500])
+def test_exceeds_holds_its_level_at_the_threshold(method: str, m: int) -> None:
+    """Every population is as far away as the threshold: at most alpha of the windows may be said to exceed it."""
+    found = column_pairs("numbers", m, rows=True, shift=0.3)
+    # of populations 0.3 sd apart; the shares of tenths by their normal masses
+    tenths = norm.cdf(norm.ppf(np.arange(0.1, 1, 0.1)), loc=0.3)
+    q = np.diff(np.concatenate(([0.0], tenths, [1.0])))
+    truth = {
+        "psi": np.sum((q - 0.1) * np.log(q / 0.1)),
+        "kl": np.sum(q * np.log(q / 0.1)),
+        "hellinger": np.sqrt(1 - np.sum(np.sqrt(0.1 * q))),
+        "jensen_shannon": jensenshannon(np.full(10, 0.1), q, base=2),
+        "ks": 2 * norm.cdf(0.15) - 1,
+        "kuiper": 2 * norm.cdf(0.15) - 1,
+        "mean_shift": 0.3,
+    }[method]
+    policy = Policy(method, float(truth), ALPHA, "none", 1, "exceeds")
+    assert sum(column.drifted for column in judge(found, policy).values()) <= BOUNDS[1] + 0.02 * COLUMNS
+
+
+@pytest.mark.parametrize("method", ["psi", "jensen_shannon", "hellinger", "kl", "ks", "kuiper", "mean_shift"])
+def test_exceeds_finds_what_is_far_beyond_the_threshold(method: str) -> None:
+    # Kuiper's bound counts the error of both bands twice
+    found = column_pairs("numbers", 1_500, rows=True, shift=1.0 if method == "kuiper" else 0.3)
+    policy = Policy(method, 0.01, ALPHA, "none", 1, "exceeds")
+    assert sum(column.drifted for column in judge(found, policy).values()) >= 0.95 * COLUMNS
 
 
 @pytest.mark.parametrize("m", SIZES)

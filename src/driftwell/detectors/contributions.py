@@ -71,4 +71,4 @@ def _range(bins: NumericBins, cells: npt.NDArray[np.intp]) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:.4g}"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from driftwell.detectors.univariate import Pair
 from driftwell.frame import text_of
 from driftwell.profiles.categorical import CategoricalState
+from driftwell.profiles.composite import CompositeState
 from driftwell.profiles.numeric import NumericState
 
 __all__ = ["distribution"]
@@ -22,8 +23,11 @@ Floats = npt.NDArray[np.float64]
 
 
 def distribution(pair: Pair) -> dict[str, Any] | None:
-    """Shares of both sides over display bins or labels, with missing shares; None when a side is empty."""
+    """Shares of both sides over display bins or labels, with missing shares; None when a side is empty or the column
+    is made of facets, which are drawn one by one."""
     a, b = pair.reference, pair.current
+    if isinstance(a, CompositeState) or isinstance(b, CompositeState):
+        return None
     if isinstance(a, NumericState) and isinstance(b, NumericState):
         if not a.finite or not b.finite or a.bins is None:
             return None

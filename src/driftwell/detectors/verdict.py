@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from numbers import Real
-from types import NoneType
 
-from driftwell.detectors.univariate import BORROWED, DRIFT_SCORE, METHODS, Pair, method
-from driftwell.errors import BadInput, InsufficientData, UnknownName
+from driftwell.detectors.policy import PSI_BANDS, Policy
+from driftwell.detectors.univariate import BORROWED, DRIFT_SCORE, Pair, method
+from driftwell.errors import BadInput, InsufficientData
 from driftwell.kernels.significance import adjust
 from driftwell.profiles.categorical import CategoricalState
 from driftwell.profiles.numeric import NumericState
 from driftwell.results import ColumnResult, Measure, Severity
 
 __all__ = ["Policy", "judge"]
-
-CORRECTIONS = ("bh", "bonferroni", "none")
-DECISIONS = ("beyond_noise", "threshold", "p_value")
-PSI_BANDS = (0.1, 0.25)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How columns are judged: the arguments of ``compare`` of the same names, checked."""
-
-    method: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None
-    threshold: float | Mapping[str, float] | None = None
-    alpha: float = 0.05
-    correction: str = "bh"
-    min_samples: int = 100
-    decision: str = "beyond_noise"
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.alpha, Real) and 0 < self.alpha < 1):
-            raise BadInput(f"alpha must lie in (0, 1). Got {self.alpha!r}")
-        if self.correction not in CORRECTIONS:
-            raise UnknownName("correction", self.correction, CORRECTIONS)
-        if self.decision not in DECISIONS:
-            raise UnknownName("decision", self.decision, DECISIONS)
-        if not (isinstance(self.min_samples, Real) and self.min_samples >= 1):
-            raise BadInput(f"min_samples must be at least 1. Got {self.min_samples!r}")
-        if not isinstance(self.method, (str, Sequence, Mapping, NoneType)):
-            raise BadInput(f"method is a name, a list of names or {{column: name}}. Got {self.method!r}")
-        named = self.method.values() if isinstance(self.method, Mapping) else [self.method]
-        for names in named:
-            for name in [names] if isinstance(names, str) else names or []:
-                method(name)
-        limits = self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]
-        for limit in limits:
-            if limit is not None and not (isinstance(limit, Real) and 0 <= limit < math.inf):
-                raise BadInput(f"a threshold must be a number of at least 0. Got {limit!r}")
-
-    def check_names(self, kinds: Mapping[str, str]) -> None:
-        """Refuse columns, methods and thresholds that fit nothing among the columns of these kinds."""
-        if isinstance(self.method, Mapping):
-            for column, asked in self.method.items():
-                if column not in kinds:
-                    raise UnknownName("column", column, kinds)
-                for name in [asked] if isinstance(asked, str) else asked or []:
-                    if kinds[column] not in METHODS[name].kinds:
-                        raise BadInput(f"{name} does not read {kinds[column]} columns such as {column!r}")
-        if isinstance(self.threshold, Mapping):
-            for name in self.threshold:
-                if name not in kinds and name not in METHODS:
-                    raise UnknownName("column or method", name, [*kinds, *METHODS])
-
-    def methods_for(self, column: str, kind: str) -> list[str]:
-        """The methods that decide on a column of this kind; ``psi`` where none of those asked for reads it."""
-        asked = self.method.get(column) if isinstance(self.method, Mapping) else self.method
-        names = [asked] if isinstance(asked, str) else list(asked or ["psi"])
-        return [name for name in names if kind in METHODS[name].kinds] or ["psi"]
-
-    def threshold_for(self, column: str, name: str, pair: Pair) -> float | None:
-        """The threshold on the value of a method on a column."""
-        if isinstance(self.threshold, Mapping):
-            given = self.threshold.get(column, self.threshold.get(name))
-            return METHODS[name].threshold_for(pair) if given is None else float(given)
-        if self.threshold is not None:
-            return float(self.threshold)
-        return METHODS[name].threshold_for(pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +24,7 @@ class _Candidate:
     measure: Measure
     p_value: float | None
     threshold: float | None
+    threshold_from: str
 
 
 def judge(pairs: Mapping[str, Pair], policy: Policy) -> dict[str, ColumnResult]:
@@ -132,14 +66,23 @@ def _candidates(column: str, pair: Pair, policy: Policy) -> tuple[list[_Candidat
 
 def _candidate(column: str, name: str, pair: Pair, policy: Policy) -> _Candidate:
     measure = pair.measure(name)
-    p = measure.p_value
-    lender = BORROWED[pair.kind]
-    if p is None and lender != name and policy.decision != "threshold":
-        p = pair.measure(lender).p_value
-    threshold = policy.threshold_for(column, name, pair)
+    threshold, source = policy.threshold_for(column, name, pair)
     if threshold is None and policy.decision == "threshold":
         raise BadInput(f"{name} has no threshold of its own: give one, or decide by 'p_value'")
-    return _Candidate(column, measure, p, threshold)
+    return _Candidate(column, measure, _p_value(measure, pair, policy, threshold), threshold, source)
+
+
+def _p_value(measure: Measure, pair: Pair, policy: Policy, threshold: float | None) -> float | None:
+    """The p-value that decides: of no change at all, or of a change that is no larger than the threshold."""
+    if policy.decision == "exceeds":
+        exceeds = method(measure.method).exceeds
+        assert exceeds is not None
+        assert threshold is not None
+        return exceeds(pair, threshold)
+    lender = BORROWED[pair.kind]
+    if measure.p_value is None and lender != measure.method and policy.decision != "threshold":
+        return pair.measure(lender).p_value
+    return measure.p_value
 
 
 def _describe(name: str, pair: Pair, policy: Policy) -> ColumnResult:
@@ -170,7 +113,7 @@ def _apply(bare: ColumnResult, candidate: _Candidate, p_adjusted: float | None, 
     relevant = threshold is None or (measure.value >= threshold and measure.value > 0)
     if policy.decision == "threshold":
         drifted = threshold is not None and relevant
-    elif policy.decision == "p_value":
+    elif policy.decision in ("p_value", "exceeds"):
         drifted = significant
     else:
         drifted = significant and relevant
@@ -190,13 +133,16 @@ def _apply(bare: ColumnResult, candidate: _Candidate, p_adjusted: float | None, 
         drifted=drifted,
         severity=severity,
         expected_without_change=measure.expected_without_change,
-        reason=_reason(measure, threshold, p_adjusted, policy, significant, relevant),
+        debiased=measure.debiased,
+        threshold_from=candidate.threshold_from,
+        reason=_reason(measure, threshold, p_adjusted, policy, significant, relevant)
+        + _in_brackets(policy.passed_over(bare.name, bare.kind)),
     )
 
 
 def _severity(measure: Measure, threshold: float | None, p: float | None, alpha: float) -> Severity:
     if measure.method == "psi":
-        return _band(measure.value, *PSI_BANDS)
+        return _band(measure.value, *PSI_BANDS.values())
     if threshold is None:
         return Severity.NONE if p is None else _p_band(p, alpha)
     if measure.value < 0.5 * threshold or not measure.value > 0:
@@ -223,7 +169,14 @@ def _reason(
     verdict = "more than the sample sizes explain" if significant else "within what the sample sizes explain"
     if policy.decision == "threshold":
         return f"{measure.method} {measure.value:.3g}{against} ({sizes}; decided by value alone)"
+    if policy.decision == "exceeds":
+        sure = "exceeds" if significant else "is not shown to exceed"
+        return f"{measure.method} {measure.value:.3g}: the population {sure} {threshold:.3g} ({chance}, {sizes})"
     return f"{measure.method} {measure.value:.3g}{against}; {verdict} ({chance}, {sizes})"
+
+
+def _in_brackets(remark: str | None) -> str:
+    return "" if remark is None else f" [{remark}]"
 
 
 def _missing_share(state: object) -> float | None:

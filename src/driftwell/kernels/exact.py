@@ -8,6 +8,7 @@ exponents.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ __all__ = [
     "exact_sum",
     "exact_sum_squares",
     "to_fixed",
+    "to_integers",
 ]
 
 FAST_LIMIT = 2**40
@@ -33,6 +35,9 @@ PLAIN_SHIFT = 1074
 
 _LIMB = 20
 _MASK = 2**_LIMB - 1
+_MANTISSA = 52
+_CHUNK = 2**15
+_RUN = 2**10
 
 
 def choose_shift(scale: float) -> int:
@@ -61,6 +66,18 @@ def to_fixed(values: npt.NDArray[np.float64], centre: float, shift: int) -> npt.
     return np.rint(out, out=out)
 
 
+def to_integers(values: npt.NDArray[np.float64], centre: float, shift: int) -> list[int]:
+    """``rint((value - centre) · 2**shift)`` of finite values of any size, exact. Cost: about 2 µs a value.
+
+    Examples
+    --------
+    >>> to_integers(np.array([0.75, 1e20]), 0.0, 1)
+    [2, 200000000000000000000]
+    """
+    scale = Fraction(2) ** shift
+    return [round(Fraction(value) * scale) for value in (values - centre).tolist()]
+
+
 def exact_sum_squares(fixed: npt.NDArray[np.int64]) -> int:
     """Sum of squares of integers below 2**40 in magnitude, exact.
 
@@ -80,48 +97,55 @@ def exact_sum_squares(fixed: npt.NDArray[np.int64]) -> int:
 
 
 def exact_sum(values: npt.NDArray[np.float64], centre: float, shift: int) -> tuple[int, int]:
-    """``(sum, sum of squares)`` of ``rint((value - centre) · 2**shift)`` for finite values of any magnitude.
+    """``(sum, sum of squares)`` of ``rint((value - centre) · 2**shift)`` for finite values in order, of any size.
 
-    Each value is taken apart into mantissa and exponent; mantissas of one exponent are added as integers.
-    Cost: about 100 ns a value; meant for extremes and for streams without a reference.
+    Ordered values of one exponent stand together: their mantissas are added as integers, run by run.
+    Cost: about 15 ns a value.
+
+    Examples
+    --------
+    >>> exact_sum(np.array([-0.5, 1.0, 1e20]), 0.0, 1)
+    (200000000000000000001, 40000000000000000000000000000000000000005)
     """
     total = squares = 0
-    for start in range(0, values.size, MAX_ROWS):
-        part_total, part_squares = _exact_sum(values[start : start + MAX_ROWS] - centre, shift)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK] - centre
+        if shift < PLAIN_SHIFT:
+            part = _rounded(part, shift)
+        part_total, part_squares = _sum_runs(part, shift)
         total += part_total
         squares += part_squares
     return total, squares
 
 
-def _exact_sum(values: npt.NDArray[np.float64], shift: int) -> tuple[int, int]:
-    mantissa, exponent = np.frexp(values)
-    whole = (mantissa * 2.0**53).astype(np.int64)
-    power = exponent.astype(np.int64) + (shift - 53)
-    # Fractions of the fixed-point unit are rounded half to even per value, before anything is added.
-    small = power < 0
-    if small.any():
-        whole[small] = np.rint(np.ldexp(whole[small].astype(np.float64), power[small])).astype(np.int64)
-        power = np.where(small, 0, power)
+def _rounded(values: npt.NDArray[np.float64], shift: int) -> npt.NDArray[np.float64]:
+    """Each value rounded to a multiple of ``2**-shift``, half to even, before anything is added."""
+    small = np.abs(values) < math.ldexp(1.0, min(53 - shift, 1023))
+    out = values.copy()
+    out[small] = np.ldexp(np.rint(np.ldexp(values[small], shift)), -shift)
+    return out
+
+
+def _sum_runs(values: npt.NDArray[np.float64], shift: int) -> tuple[int, int]:
+    bits = values.view(np.int64)
+    signed = bits >> _MANTISSA
+    # A run is one sign and exponent, and short enough for sums of products of 27-bit halves in 64 bits.
+    starts = np.union1d(np.arange(0, bits.size, _RUN), np.flatnonzero(signed[1:] != signed[:-1]) + 1)
+    exponents = signed[starts] & 0x7FF
+    whole = bits & (2**_MANTISSA - 1)
+    whole |= (signed & 0x7FF > 0).astype(np.int64) << _MANTISSA
+    high, low = whole >> 27, whole & (2**27 - 1)
+    parts = [
+        np.add.reduceat(part.view(np.uint64), starts).tolist() for part in (whole, high * high, high * low, low * low)
+    ]
+    powers = (np.maximum(exponents, 1) + (shift - 1075)).tolist()
     total = squares = 0
-    for p in np.unique(power):
-        s, ss = _sum_and_squares(whole[power == p])
-        total += s << int(p)
-        squares += ss << (2 * int(p))
+    for negative, power, s, hh, hl, ll in zip((signed[starts] < 0).tolist(), powers, *parts, strict=True):
+        square = (hh << 54) + (hl << 28) + ll
+        # Rounded to the unit, values of a power below 0 end in as many zero bits.
+        total += (-s if negative else s) << power if power >= 0 else (-s if negative else s) >> -power
+        squares += square << (2 * power) if power >= 0 else square >> (-2 * power)
     return total, squares
-
-
-def _sum_and_squares(whole: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Sum and sum of squares of 54-bit integers through three 18-bit limbs."""
-    a, b, c = whole >> 36, (whole >> 18) & (2**18 - 1), whole & (2**18 - 1)
-    s = (int(a.sum()) << 36) + (int(b.sum()) << 18) + int(c.sum())
-    ss = (
-        (int(np.dot(a, a)) << 72)
-        + (int(np.dot(a, b)) << 55)
-        + ((2 * int(np.dot(a, c)) + int(np.dot(b, b))) << 36)
-        + (int(np.dot(b, c)) << 19)
-        + int(np.dot(c, c))
-    )
-    return s, ss
 
 
 def _split_shift(shift: int) -> tuple[int, ...]:

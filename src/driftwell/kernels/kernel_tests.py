@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "BANDWIDTH_ROWS",
     "PairMeans",
     "distance_kernel",
     "gaussian_kernel",
@@ -31,10 +30,8 @@ Kernel = Callable[[slice, slice], Floats]
 TILE = 1024
 """Rows of one side of a tile; a tile has 8 MB."""
 
-BANDWIDTH_ROWS = 1_000
-"""Most pooled rows the median heuristic looks at."""
-
-_TIES = 1e-12  # relabellings this close to the observed statistic are equal to it but for rounding
+_TIES = 1e-12  # numbers this close, relative to the terms they were summed from, are equal but for rounding
+_FARTHEST = 1e140  # in bandwidths; the squares of rows further off would not be finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +68,26 @@ def permutation_p_value(statistics: Floats, scale: float = 1.0) -> float:
     return (reached + 1) / statistics.size
 
 
-def median_bandwidth(rows: Floats, rng: np.random.Generator) -> float:
-    """Root of half the median squared distance between different rows; at most 1,000 rows, drawn at random, are used.
+def median_bandwidth(rows: Floats) -> float:
+    """Root of half the median squared distance between different rows, of which there must be few: all pairs are made.
 
-    More than half of the pairs equal: the mean over the others takes the median's place. All equal: 1.
+    More than half of the pairs equal: the median of the others takes its place. All equal: 1.
     """
-    if len(rows) > BANDWIDTH_ROWS:
-        rows = rows[np.sort(rng.choice(len(rows), BANDWIDTH_ROWS, replace=False))]
-    squared = _squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
-    typical = float(np.median(squared))
-    apart = squared[squared > _TIES * float(squared.max())]
-    if typical <= _TIES * float(squared.max()):
-        typical = float(apart.mean()) if apart.size else 2.0
+    squared = _squared_distances(rows, rows)
+    # Rounding goes with the two rows' own lengths: one row far off must not make all the others look equal.
+    lengths = np.einsum("ij,ij->i", rows, rows)
+    squared[squared <= _TIES * (lengths[:, None] + lengths)] = 0.0
+    pairs = squared[np.triu_indices(len(rows), 1)]
+    typical = float(np.median(pairs))
+    if typical == 0:
+        apart = pairs[pairs > 0]
+        typical = float(np.median(apart)) if apart.size else 2.0
     return math.sqrt(typical / 2)
 
 
 def gaussian_kernel(rows: Floats, bandwidth: float) -> Kernel:
     """Tiles of ``exp(-‖a - b‖² / (2 · bandwidth²))`` between the rows of two slices."""
-    scaled = rows / bandwidth
+    scaled = np.clip(rows / bandwidth, -_FARTHEST, _FARTHEST)
     half = np.einsum("ij,ij->i", scaled, scaled)[:, None] / -2
     ones = np.ones_like(half)
     # One product gives the whole exponent: a·b - ‖a‖²/2 - ‖b‖²/2.
@@ -96,6 +95,8 @@ def gaussian_kernel(rows: Floats, bandwidth: float) -> Kernel:
 
     def tile(i: slice, j: slice) -> Floats:
         exponent: Floats = left[i] @ right[j].T
+        # Rounding of two rows far off may leave more than 0, and its exponential would swamp every other pair.
+        np.minimum(exponent, 0.0, out=exponent)
         return np.exp(exponent, out=exponent)
 
     return tile
@@ -121,7 +122,7 @@ def pair_means(kernel: Kernel, labels: Labels) -> PairMeans:
     reference is ``a'Ka``, that across ``a'r - a'Ka``, and what is left lies within the current rows.
     """
     n_rows, count = labels.shape
-    within, row_sums = np.zeros(count), np.zeros(n_rows)
+    within, reached, row_sums = np.zeros(count), np.zeros(count), np.zeros(n_rows)
     for i in _blocks(n_rows):
         product = np.zeros((i.stop - i.start, count))
         for j in _blocks(n_rows, i.start):
@@ -135,7 +136,7 @@ def pair_means(kernel: Kernel, labels: Labels) -> PairMeans:
             row_sums[i] += tile.sum(axis=1)
             product += tile @ labels[j].astype(np.float64)
         within += 2 * np.einsum("ij,ij->j", labels[i], product)
-    reached = row_sums @ labels
+        reached += row_sums[i] @ labels[i]  # whole by now: every tile of these rows has been made
     n = int(np.count_nonzero(labels[:, 0]))
     m = n_rows - n
     return PairMeans(

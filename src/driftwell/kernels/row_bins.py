@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Bins", "assign_bins", "bin_means", "group_means", "min_p", "rank_p_values"]
+__all__ = ["Bins", "assign_bins", "bin_means", "bin_shares", "group_means", "min_p", "rank_p_values"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,18 +49,30 @@ def assign_bins(n: int, m: int, rng: np.random.Generator) -> Bins:
     return Bins(np.concatenate(sides), len(sides[0]))
 
 
-def bin_means(
-    rows: npt.NDArray[np.floating], bins: Bins, features: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
-) -> Floats:
-    """Mean of ``features(rows)`` in each bin, shape ``(bins, features)``."""
+def bin_means(rows: Floats, bins: Bins, features: Callable[[Floats], npt.NDArray[np.floating]]) -> Floats:
+    """Mean of ``features(rows)`` in each bin, shape ``(bins, features)``; few rows' features exist at one time."""
     size = bins.rows.shape[1]
-    step = max(1, _CHUNK // size)
-    means = []
+    step, piece = max(1, _CHUNK // size), min(size, _CHUNK)
+    sums = []
     for start in range(0, len(bins.rows), step):
         chosen = bins.rows[start : start + step]
-        values = features(rows[chosen.ravel()])
-        means.append(values.reshape(len(chosen), size, -1).mean(axis=1, dtype=np.float64))
-    return np.concatenate(means)
+        pieces = (chosen[:, at : at + piece] for at in range(0, size, piece))
+        sums.append(np.sum([_sums(features(rows[part.ravel()]), len(part)) for part in pieces], axis=0))
+    return np.asarray(np.concatenate(sums) / size, np.float64)
+
+
+def _sums(values: npt.NDArray[np.floating], n_bins: int) -> Floats:
+    """Sums of equal runs of rows; a product with ones is several times faster than ``sum`` over short columns."""
+    runs = values.reshape(n_bins, -1, values.shape[1])
+    return np.asarray((np.ones((1, runs.shape[1]), runs.dtype) @ runs)[:, 0], np.float64)
+
+
+def bin_shares(values: Floats, cuts: Floats, bins: Bins) -> Floats:
+    """Share of each bin's values that are at most each of the ascending ``cuts``, shape ``(bins, cuts)``."""
+    n_bins, size = bins.rows.shape
+    cells = np.searchsorted(cuts, values[bins.rows]) + (len(cuts) + 1) * np.arange(n_bins)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=n_bins * (len(cuts) + 1)).reshape(n_bins, -1)
+    return np.asarray(counts[:, :-1].cumsum(axis=1) / size, np.float64)
 
 
 def group_means(means: Floats, labels: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

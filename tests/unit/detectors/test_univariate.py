@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import chi2, chi2_contingency, ks_2samp, ttest_ind, wasserstein_distance
+from scipy.stats import (
+    chi2,
+    chi2_contingency,
+    ks_2samp,
+    ncx2,
+    ttest_ind,
+    ttest_ind_from_stats,
+    wasserstein_distance,
+)
 
 from driftwell.detectors.univariate import BORROWED, DRIFT_SCORE, METHODS, Pair, method, methods
 from driftwell.errors import InsufficientData, UnknownName
@@ -27,6 +35,13 @@ def pair(before: Any, after: Any, *, rows: bool = False, kind: str | None = None
     ref = Reference.from_data({"x": before}, kinds=kinds)
     exact = distances_from_sorted(np.sort(before), np.sort(after)) if rows else None
     return Pair(ref.profile.columns["x"], ref.profile_of({"x": after}).columns["x"], exact)
+
+
+def row_pair(before: Any, after: Any) -> Pair:
+    """Both sides with their rows at hand."""
+    ref = Reference.from_data({"x": before})
+    states = ref.profile.columns["x"], ref.profile_of({"x": after}).columns["x"]
+    return Pair(*states, rows=lambda: (np.sort(before), np.sort(after)))
 
 
 def by_hand(before: Any, after: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +84,66 @@ def test_distances_of_shares_are_those_of_the_groups() -> None:
 def test_psi_says_what_to_expect_without_change() -> None:
     # Yurdakul 2018: (K - 1)(1/n + 1/m)
     assert pair(BEFORE, AFTER).measure("psi").expected_without_change == pytest.approx(9 * (1 / 3_000 + 1 / 1_000))
-    assert pair(BEFORE, AFTER).measure("hellinger").expected_without_change is None
+    # Hellinger² and JS² (nats) are an eighth of the chi-squared divergence; the root of the mean square is shown
+    for name, factor in (("hellinger", 8), ("jensen_shannon", 8 * math.log(2))):
+        found = pair(BEFORE, AFTER).measure(name).expected_without_change
+        assert found == pytest.approx(math.sqrt(9 * (1 / 3_000 + 1 / 1_000) / factor))
+
+
+def test_debiased_twin_lacks_what_is_expected_without_change() -> None:
+    found = pair(BEFORE, AFTER)
+    noise = 9 * (1 / 3_000 + 1 / 1_000)
+    psi, kl, hellinger = (found.measure(name) for name in ("psi", "kl", "hellinger"))
+    assert psi.debiased == pytest.approx(psi.value - noise)
+    assert kl.debiased == pytest.approx(kl.value - noise / 2)
+    assert hellinger.debiased == pytest.approx(math.sqrt(hellinger.value**2 - noise / 8))
+    assert pair(BEFORE, BEFORE).measure("psi").debiased == 0.0
+
+
+@pytest.mark.parametrize("name", ["psi", "jensen_shannon", "hellinger", "kl"])
+def test_interval_is_that_of_the_non_central_chi_squared(name: str) -> None:
+    """Its ends are the populations under which the value found lies at 2.5 % on either side (scipy's ncx2)."""
+    found = pair(BEFORE, AFTER).measure(name)
+    factor, power = {"psi": (1, 1), "kl": (2, 1), "hellinger": (8, 2), "jensen_shannon": (8 * math.log(2), 2)}[name]
+    a = 1 / 3_000 + 1 / 1_000
+    assert found.interval is not None
+    for end, at in zip(found.interval, (0.975, 0.025), strict=True):
+        assert ncx2.cdf(factor * found.value**power / a, 9, factor * end**power / a) == pytest.approx(at, rel=1e-6)
+
+
+def test_intervals_of_summed_and_largest_differences_by_hand() -> None:
+    found = pair(CITIES_BEFORE, CITIES_AFTER)
+    n, m, k = 1_000, 500, 4
+    # Bretagnolle, Huber and Carol: P(sum |p - P| >= e) <= 2^k exp(-n e²/2), each side for 2.5 %
+    sums = [math.sqrt(2 * math.log(2**k / 0.025) / size) for size in (n, m)]
+    largest = [math.sqrt(math.log(2 * k / 0.025) / (2 * size)) for size in (n, m)]  # Hoeffding for k shares
+    for name, margin in (("total_variation", sum(sums) / 2), ("l_infinity", sum(largest))):
+        value = found.measure(name).value
+        want = (max(0.0, value - margin), min(1.0, value + margin))
+        assert found.measure(name).interval == pytest.approx(want)
+
+
+def test_factors_shrink_what_tests_count() -> None:
+    """Ten elements a record: the test is that of a tenth of the counts, the distance that of all."""
+    ref = Reference.from_data({"x": CITIES_BEFORE})
+    states = ref.profile.columns["x"], ref.profile_of({"x": CITIES_AFTER}).columns["x"]
+    tenth = Pair(*states, factors=(0.1, 0.1))
+    fewer = pair(CITIES_BEFORE[::10], CITIES_AFTER[::10])
+    assert tenth.measure("chi_squared").value == pytest.approx(fewer.measure("chi_squared").value)
+    assert tenth.measure("chi_squared").p_value == fewer.measure("chi_squared").p_value
+    assert tenth.measure("hellinger").value == Pair(*states).measure("hellinger").value
+    assert tenth.measure("hellinger").n_reference == 100
+    numbers = Reference.from_data({"x": BEFORE})
+    sides = numbers.profile.columns["x"], numbers.profile_of({"x": AFTER}).columns["x"]
+    t = ttest_ind_from_stats(
+        BEFORE.mean(), BEFORE.std(ddof=1), 300, AFTER.mean(), AFTER.std(ddof=1), 100, equal_var=False
+    )
+    assert Pair(*sides, factors=(0.1, 0.1)).measure("t_test").p_value == pytest.approx(t.pvalue, rel=1e-6)
+    for name in ("ks", "kuiper", "cramer_von_mises", "mann_whitney"):
+        p, whole = Pair(*sides, factors=(0.1, 0.1)).measure(name).p_value, Pair(*sides).measure(name).p_value
+        assert p is not None
+        assert whole is not None
+        assert p > 10 * whole
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["from rows", "from bins"])
@@ -210,7 +284,9 @@ def test_new_categories_are_a_group() -> None:
 DEFAULTS = {
     **dict.fromkeys(("psi", "jensen_shannon", "hellinger", "ks", "kl", "total_variation", "l_infinity"), 0.1),
     **dict.fromkeys(("mean_shift", "std_shift"), 0.1),
-    **dict.fromkeys(("chi_squared", "g_test", "t_test")),
+    "kuiper": 0.1,
+    **dict.fromkeys(("chi_squared", "g_test", "t_test", "mann_whitney", "cramer_von_mises", "anderson_darling")),
+    **dict.fromkeys(("fisher_exact", "z_test")),
 }
 
 
@@ -220,6 +296,9 @@ def test_default_thresholds_are_the_documented_ones(name: str) -> None:
     found = METHODS[name].threshold_for(kind_of)
     if name == "wasserstein":
         assert found == pytest.approx(0.1 * BEFORE.std(ddof=1), rel=1e-9)
+    elif name == "energy":
+        # two normal curves d apart: 2 ∫ (F - G)² is close to d² / (sd √π)
+        assert found == pytest.approx(0.1 * math.sqrt(BEFORE.std(ddof=1) / math.sqrt(math.pi)), rel=1e-9)
     else:
         assert found == DEFAULTS[name]
 
@@ -227,8 +306,19 @@ def test_default_thresholds_are_the_documented_ones(name: str) -> None:
 def test_list_of_methods_is_the_table() -> None:
     listed = methods()
     assert [m["name"] for m in listed] == list(METHODS)
-    assert all(set(m) == {"name", "kinds", "threshold", "unit", "needs", "why"} for m in listed)
+    keys = {"name", "kinds", "threshold", "unit", "needs", "why", "p_value", "interval"}
+    assert all(set(m) == keys for m in listed)
     assert all(m["why"] and m["unit"] for m in listed)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"fisher_exact", "z_test"}))
+def test_list_says_which_measures_have_a_p_value_and_an_interval(name: str) -> None:
+    numeric = "numeric" in METHODS[name].kinds
+    column = row_pair(BEFORE, AFTER) if numeric else pair(CITIES_BEFORE, CITIES_AFTER)
+    found = column.measure(name)
+    listed = next(m for m in methods() if m["name"] == name)
+    assert (found.p_value is not None) is listed["p_value"]
+    assert (found.interval is not None) is listed["interval"]
 
 
 def test_unknown_method_names_the_nearest() -> None:

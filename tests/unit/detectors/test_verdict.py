@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import ncx2, norm
 
 from driftwell.detectors.univariate import METHODS, Pair
 from driftwell.detectors.verdict import Policy, _severity, judge
@@ -196,6 +198,17 @@ def test_kinds_a_method_does_not_read_fall_back_to_psi() -> None:
     both = pairs({"x": normal(0), "c": ["a", "b"] * 1_000}, {"x": normal(0, seed=1), "c": ["a", "b"] * 1_000})
     found = judge(both, Policy("ks"))
     assert (found["x"].method, found["c"].method) == ("ks", "psi")
+    assert found["c"].reason is not None
+    assert found["c"].reason.endswith("[ks does not read categorical columns; judged by psi]")
+    assert found["x"].reason is not None
+    assert "judged by" not in found["x"].reason
+    several = judge(both, Policy(["ks", "t_test"]))["c"].reason
+    assert several is not None
+    assert "ks and t_test do not read categorical columns" in several
+    for policy in (Policy(), Policy({"x": "ks"}), Policy(["ks", "g_test"])):
+        reason = judge(both, policy)["c"].reason
+        assert reason is not None
+        assert "judged by" not in reason
 
 
 @pytest.mark.parametrize(("n", "m", "status"), [(99, 500, "no_data"), (500, 99, "no_data"), (100, 100, "ok")])
@@ -223,7 +236,11 @@ def test_fewer_rows_than_the_minimum_are_no_data(n: int, m: int, status: str) ->
         ({"correction": "holm"}, UnknownName, "unknown correction 'holm'"),
         ({"decision": "both"}, UnknownName, "unknown decision 'both'"),
         ({"min_samples": 0}, BadInput, "min_samples must be at least 1"),
-        ({"threshold": -0.1}, BadInput, "at least 0. Got -0.1"),
+        ({"threshold": -0.1}, BadInput, "at least 0, or 'moderate' or 'critical' for psi. Got -0.1"),
+        ({"threshold": "severe"}, BadInput, "Got 'severe'"),
+        ({"threshold": [0.1]}, BadInput, r"Got \[0.1\]"),
+        ({"method": "t_test", "decision": "exceeds"}, BadInput, "t_test cannot say .* These can: psi, ks, jensen_sh"),
+        ({"method": {"x": ["ks", "wasserstein"]}, "decision": "exceeds"}, BadInput, "wasserstein cannot say"),
         ({"threshold": float("nan")}, BadInput, "Got nan"),
         ({"threshold": {"x": "0.2"}}, BadInput, "Got '0.2'"),
     ],
@@ -250,13 +267,89 @@ def test_thresholds_by_number_method_and_column() -> None:
     column = pairs({"x": normal(0)}, {"x": normal(0.2, seed=1)})["x"]
 
     def threshold(given: Any, name: str = "ks") -> float | None:
-        return Policy("ks", given).threshold_for("x", name, column)
+        return Policy("ks", given).threshold_for("x", name, column)[0]
 
     assert threshold(None) == METHODS["ks"].threshold_for(column) == 0.1
     assert threshold(0.3) == 0.3
     assert threshold({"ks": 0.4}) == 0.4
     assert threshold({"psi": 0.4}) == 0.1
     assert threshold({"x": 0.5, "ks": 0.4}) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "threshold", "source"),
+    [
+        (None, 0.1, "default of psi: 0.1 is where"),
+        (0.3, 0.3, "given for every column"),
+        ({"x": 0.3, "psi": 0.4}, 0.3, "given for this column"),
+        ({"psi": 0.4}, 0.4, "given for psi"),
+        ("critical", 0.25, "given for every column: the critical band of psi begins at 0.25"),
+        ({"x": "moderate"}, 0.1, "given for this column: the moderate band"),
+    ],
+)
+def test_result_says_where_its_threshold_came_from(given: Any, threshold: float, source: str) -> None:
+    found = judge(pairs({"x": normal(0)}, {"x": normal(0.2, seed=1)}), Policy("psi", given))["x"]
+    assert found.threshold == threshold
+    assert found.threshold_from is not None
+    assert found.threshold_from.startswith(source)
+    assert found.debiased == found.measures["psi"].debiased is not None
+
+
+def test_methods_without_a_threshold_say_so() -> None:
+    found = judge(pairs({"x": normal(0)}, {"x": normal(0, seed=1)}), Policy("t_test"))["x"]
+    assert found.threshold is None
+    assert found.threshold_from == "none of t_test: grows with the sample: significance alone decides"
+
+
+def test_bands_belong_to_psi() -> None:
+    with pytest.raises(BadInput, match="'critical' names a band of psi; ks needs a number"):
+        judge(pairs({"x": normal(0)}, {"x": normal(0.2, seed=1)}), Policy("ks", "critical"))
+
+
+# -- exceeds -------------------------------------------------------------------------------------------------
+
+
+def test_exceeds_asks_for_more_than_a_value_above_the_threshold() -> None:
+    """A true shift of 0.4 sd has a PSI of 0.16: above 0.1 with 20,000 rows, not to be told from it with 300."""
+    for n, m, drifted in ((20_000, 20_000, True), (20_000, 300, False)):
+        column = pairs({"x": normal(0, n)}, {"x": normal(0.4, m, seed=1)})
+        found = judge(column, Policy("psi", decision="exceeds"))["x"]
+        assert found.value is not None
+        assert found.value > 0.1
+        assert found.drifted is drifted
+        assert judge(column, Policy("psi"))["x"].drifted
+        groups, a = 10, 1 / n + 1 / m
+        assert found.p_value == pytest.approx(ncx2.sf(found.value / a, groups - 1, 0.1 / a), rel=1e-9)
+        assert found.reason is not None
+        assert ("exceeds 0.1" in found.reason) is drifted
+
+
+@pytest.mark.parametrize(("method", "bands"), [("ks", 1), ("kuiper", 2)])
+def test_exceeds_for_distribution_functions_is_the_band_of_dkw(method: str, bands: int) -> None:
+    """statistics.md F: drift where D - √(ln(4/alpha)/2n) - √(ln(4/alpha)/2m) > threshold."""
+    for shift in (0.2, 0.3, 0.4, 0.6):
+        column = pairs({"x": normal(0, 3_000)}, {"x": normal(shift, 2_000, seed=1)})
+        found = judge(column, Policy(method, decision="exceeds"))["x"]
+        margin = sum(math.sqrt(math.log(4 / 0.05) / (2 * size)) for size in (3_000, 2_000))
+        assert found.value is not None
+        assert found.drifted is (found.value - bands * margin > 0.1)
+
+
+def test_exceeds_for_the_mean_is_normal() -> None:
+    column = pairs({"x": normal(0)}, {"x": normal(0.2, seed=1)})
+    found = judge(column, Policy("mean_shift", decision="exceeds"))["x"]
+    assert found.value is not None
+    spread = normal(0.2, seed=1).std(ddof=1) / normal(0).std(ddof=1)
+    error = math.sqrt(1 / 2_000 + spread**2 / 2_000)
+    z = np.array([(found.value - 0.1) / error, (found.value + 0.1) / error])
+    assert found.p_value == pytest.approx(norm.sf(z).sum(), rel=1e-6)
+
+
+def test_exceeds_never_lets_no_change_pass() -> None:
+    column = pairs({"x": [5.0] * 200, "c": ["a"] * 200}, {"x": [5.0] * 200, "c": ["a"] * 200})
+    for method in ("psi", "ks", "hellinger", "mean_shift", "kuiper"):
+        for found in judge(column, Policy(method, decision="exceeds")).values():
+            assert (found.status, found.p_value) == ("ok", 1.0), method
 
 
 def test_methods_by_name_list_and_column() -> None:

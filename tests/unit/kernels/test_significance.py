@@ -25,11 +25,13 @@ from driftwell.kernels.significance import (
     adjust,
     chi_squared_test,
     dkw_margin,
+    fisher_test,
     fold_unseen,
     frozen_groups_p_value,
     g_test,
     ks_p_value,
     pool_sparse,
+    proportions_test,
     welch_test,
 )
 
@@ -218,6 +220,43 @@ def test_large_samples_use_the_distribution_scipy_uses(n: int, m: int) -> None:
     for scaled in (0.5, 1.0, 1.36, 3.0):
         d = min(1.0, scaled / math.sqrt(n * m / (n + m)))
         assert ks_p_value(d, n, m) == pytest.approx(float(kstwo.sf(d, round(n * m / (n + m)))), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2_000, 1_999), (5_000, 4_001)])
+def test_long_computations_agree_with_scipys_exact_value_down_to_1e_12(n: int, m: int) -> None:
+    rng = np.random.default_rng(n)
+    for shift in (0.02, 0.1, 0.13):
+        a, b = rng.normal(size=n), rng.normal(size=m) + shift
+        want = ks_2samp(a, b, method="exact")
+        assert want.pvalue > 1e-12
+        assert ks_p_value(float(want.statistic), n, m) == pytest.approx(want.pvalue, rel=1e-9)
+
+
+def test_beyond_doubt_the_long_computation_is_spared() -> None:
+    """At sizes near 10,000 a distance of 0.9 would take half a second; its p-value is below 1e-1000 either way."""
+    for d in (0.1, 0.3, 0.9):
+        reach = round(d * 10_000 * 9_999) / (10_000 * 9_999)
+        assert ks_p_value(reach, 10_000, 9_999) == float(kstwo.sf(reach, round(10_000 * 9_999 / 19_999)))
+    bound = 4 * math.exp(-2 * 0.1**2 * 10_000 * 9_999 / (100 + math.sqrt(9_999)) ** 2)
+    assert ks_p_value(0.1, 10_000, 9_999) < bound < 1e-12
+
+
+# -- two groups ----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.data())
+def test_two_groups_are_those_of_scipy(n: int, m: int, data: st.DataObject) -> None:
+    x, y = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
+    z, p = proportions_test(x, n, y, m)
+    if x + y in (0, n + m):
+        assert (z, p) == (0.0, None)
+        return
+    table = np.array([[n - x, x], [m - y, y]])
+    pearson = chi2_contingency(table, correction=False)
+    assert z**2 == pytest.approx(pearson.statistic, abs=1e-12)
+    assert p == pytest.approx(pearson.pvalue)
+    want = fisher_exact(table)
+    assert fisher_test(*table) == pytest.approx((want.statistic, want.pvalue))
 
 
 def test_exact_and_large_sample_p_values_meet() -> None:

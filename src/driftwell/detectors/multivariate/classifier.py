@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.detectors.multivariate.encoding import Encoded, check_count, encode, standardised
-from driftwell.detectors.multivariate.pairwise import common
+from driftwell.detectors.multivariate.encoding import Encoded, encode
+from driftwell.detectors.multivariate.inputs import check_count, check_share, generator
 from driftwell.detectors.multivariate.results import MultivariateResult
-from driftwell.errors import BadInput, MissingDependency, UnknownName
+from driftwell.detectors.multivariate.scaling import standardised
+from driftwell.errors import MissingDependency, UnknownName
 
-__all__ = ["CLASSIFIERS", "DomainResult", "domain_classifier"]
+__all__ = ["CLASSIFIERS", "DomainResult", "classify", "domain_classifier"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -97,10 +98,17 @@ def domain_classifier(
     >>> r.auc > 0.7, r.p_value < 0.001, next(iter(r.importances))
     (True, True, 'f1')
     """
-    _check(classifier, confidence)
-    folds = check_count("folds", folds, 3)
-    data = encode(x, y, least=2 * folds)
-    rng = np.random.default_rng(check_count("seed", seed, 0))
+    return classify(encode(x, y), classifier, folds, confidence, seed)
+
+
+def classify(
+    data: Encoded, classifier: str = "trees", folds: int = 5, confidence: float = 0.95, seed: int = 0
+) -> DomainResult:
+    """``domain_classifier`` on samples that are encoded already."""
+    if classifier not in CLASSIFIERS:
+        raise UnknownName("classifier", classifier, CLASSIFIERS)
+    level, folds, rng = check_share("confidence", confidence), check_count("folds", folds, 3), generator(seed)
+    data.require(2 * folds)
     rows = standardised(data.pooled)
     is_current = np.arange(len(rows)) >= data.n_reference
     fold = _stratified(is_current, folds, rng)
@@ -111,28 +119,22 @@ def domain_classifier(
     auc = float(np.mean([_auc(score, truth) for score, truth, *_ in held_out]))
     variance = 2 * sum(_delong_variance(score, truth) for score, truth, *_ in held_out) / folds**2
     return DomainResult(
-        **common("domain_classifier", data),
+        **data.fields("domain_classifier"),
         statistic=auc,
         p_value=p_value,
         auc=auc,
-        interval=_interval(auc, variance, min(data.n_reference, data.n_current), confidence),
-        confidence=float(confidence),
+        interval=_interval(auc, variance, min(data.n_reference, data.n_current), level),
+        confidence=level,
         importances=importances,
         classifier=classifier,
         folds=folds,
     )
 
 
-def _check(classifier: str, confidence: float) -> None:
-    if classifier not in CLASSIFIERS:
-        raise UnknownName("classifier", classifier, CLASSIFIERS)
-    if isinstance(confidence, bool) or not isinstance(confidence, (int, float)) or not 0 < confidence < 1:
-        raise BadInput(f"confidence must be a number between 0 and 1. Got {confidence!r}")
-
-
 def _one_thread() -> AbstractContextManager[Any]:
     """Trees this small are grown faster by one thread than by several that wait for each other on busy cores."""
     try:
+        import sklearn.ensemble  # noqa: F401  # the limit reaches only libraries that are loaded by now
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
     except ImportError as exc:
         raise MissingDependency("scikit-learn", "estimation") from exc
@@ -141,11 +143,9 @@ def _one_thread() -> AbstractContextManager[Any]:
 
 
 def _model(classifier: str, seed: int) -> Any:
-    try:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as exc:
-        raise MissingDependency("scikit-learn", "estimation") from exc
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+
     if classifier == "logistic":
         return LogisticRegression(C=0.1, max_iter=1000)
     # Small, slow-learning trees: the difference to be found is usually faint.

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.detectors.multivariate.encoding import check_count, encode
-from driftwell.detectors.multivariate.pairwise import check_bandwidth, common, well_scaled
+from driftwell.detectors.multivariate.encoding import Encoded, encode
+from driftwell.detectors.multivariate.inputs import check_count, generator, kernel_for
 from driftwell.detectors.multivariate.results import MultivariateResult
-from driftwell.kernels.kernel_tests import gaussian_kernel, median_bandwidth, permutation_p_value, relabellings
+from driftwell.kernels.kernel_tests import gaussian_kernel, permutation_p_value, relabellings
 
-__all__ = ["LsddResult", "lsdd_test"]
+__all__ = ["LsddResult", "lsdd", "lsdd_test"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,30 +77,32 @@ def lsdd_test(x: Any, y: Any, n_permutations: int = 100, bandwidth: float | None
     >>> lsdd_test(rng.normal(size=(300, 2)), 1.6 * rng.normal(size=(300, 2))).p_value < 0.01
     True
     """
-    count = check_count("n_permutations", n_permutations)
-    check_bandwidth(bandwidth)
-    data = encode(x, y)
-    rng = np.random.default_rng(check_count("seed", seed, 0))
-    rows, unit = well_scaled(data.pooled)
-    width = median_bandwidth(rows, rng) if bandwidth is None else max(bandwidth / unit, np.finfo(float).tiny)
+    return lsdd(encode(x, y), n_permutations, bandwidth, seed)
+
+
+def lsdd(data: Encoded, n_permutations: int = 100, bandwidth: float | None = None, seed: int = 0) -> LsddResult:
+    """``lsdd_test`` on samples that are encoded already."""
+    count, rng = check_count("n_permutations", n_permutations), generator(seed)
+    gaussian = kernel_for(data, bandwidth, rng)
+    rows = gaussian.scale.of(data.pooled)
     n, m = data.n_reference, data.n_current
-    chosen = rng.permutation(n + m)[:N_CENTRES]
-    k = len(chosen)
+    centres = rng.permutation(n + m)[:N_CENTRES]
+    k = len(centres)
     # The centres come first, so that slices tell centres and rows apart.
-    kernel = gaussian_kernel(np.concatenate([rows[chosen], rows]), width)
+    tiles = gaussian_kernel(np.concatenate([rows[centres], rows]), gaussian.width)
     labels = relabellings(n, m, count, rng)
     h = np.zeros((k, count + 1))
     for start in range(0, n + m, _CHUNK):
         stop = min(start + _CHUNK, n + m)
         part = labels[start:stop]
-        h += kernel(slice(0, k), slice(k + start, k + stop)) @ np.where(part, 1 / n, -1 / m)
+        h += tiles(slice(0, k), slice(k + start, k + stop)) @ np.where(part, 1 / n, -1 / m)
     # Gaussians of width √2 times the bandwidth are the square root of the kernel.
-    values, penalty = _differences(np.sqrt(kernel(slice(0, k), slice(0, k))), h)
+    values, penalty = _differences(np.sqrt(tiles(slice(0, k), slice(0, k))), h)
     return LsddResult(
-        **common("lsdd", data),
+        **data.fields("lsdd"),
         statistic=float(values[0]),
         p_value=permutation_p_value(values),
-        bandwidth=width * unit if bandwidth is None else float(bandwidth),
+        bandwidth=gaussian.bandwidth,
         penalty=penalty,
         n_centres=k,
         n_permutations=count,

@@ -9,34 +9,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from driftwell.detectors.multivariate.column_rules import ENCODERS, numbers
 from driftwell.errors import BadInput, ColumnError, InsufficientData
-from driftwell.frame import CodedColumn, Frame, NumericColumn, UnreadColumn, read_table
+from driftwell.frame import (
+    CodedColumn,
+    Column,
+    Frame,
+    SeriesColumn,
+    UnreadColumn,
+    VectorColumn,
+    looks_like_text,
+    read_table,
+)
 
-__all__ = ["MAX_CATEGORIES", "Encoded", "check_count", "encode", "standardised"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Encoded", "encode", "encode_rows"]
 
 Floats = npt.NDArray[np.float64]
-
-MAX_CATEGORIES = 20
-"""Categories with a column of their own; the rarer ones share one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """Both samples as matrices: the first ``n_reference`` rows of ``pooled`` are the reference.
 
-    ``source[i]`` is the name of the input column that matrix column ``i`` came from, ``is_table`` tells tables from
-    bare arrays, ``notes`` says in sentences what was left out.
+    ``source[i]`` is the name of the input column that matrix column ``i`` came from, ``notes`` says in sentences what
+    was left out.
     """
 
     pooled: Floats
     n_reference: int
     source: tuple[str, ...]
-    is_table: bool
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,14 +66,29 @@ class Encoded:
             found.setdefault(name, []).append(i)
         return found
 
+    def require(self, least: int) -> None:
+        """Refuse samples of fewer rows than ``least`` on either side."""
+        _require(self.n_reference, self.n_current, least)
 
-def encode(x: Any, y: Any, *, least: int = 2) -> Encoded:
+    def fields(self, method: str) -> dict[str, Any]:
+        """What every result says but for statistic and p-value."""
+        return {
+            "method": method,
+            "n_reference": self.n_reference,
+            "n_current": self.n_current,
+            "n_columns": len(self.columns),
+            "notes": self.notes,
+        }
+
+
+def encode(x: Any, y: Any) -> Encoded:
     """Read reference ``x`` and current ``y`` and encode them alike.
 
     Two bare arrays (or lists of numbers) are taken as they are: shape ``(rows,)`` or ``(rows, columns)``. Anything else
-    is read as a table; then numeric columns are standardised, and categories and booleans become one 0/1 column per
-    category. A numeric column with null, NaN or infinite cells on either side gets the pooled median in their place
-    and a 0/1 column that marks them.
+    is read as a table; then numeric columns are standardised, categories and booleans become one 0/1 column per
+    category, and vectors together count as one standardised number. A numeric column with null, NaN or infinite cells
+    on either side gets the pooled median in their place and a 0/1 column that marks them, and so do missing vectors.
+    Times, free text and series are left out, and named in ``notes``.
 
     Raises
     ------
@@ -73,34 +97,16 @@ def encode(x: Any, y: Any, *, least: int = 2) -> Encoded:
     ColumnError
         The two samples have different columns, or a column changed its type.
     InsufficientData
-        Fewer than ``least`` rows on either side.
+        Fewer than two rows on either side.
     """
     arrays = _is_array(x) and _is_array(y)
-    encoded = _encode_arrays(x, y) if arrays else _encode_tables(x, y)
-    for what, rows in (("reference", encoded.n_reference), ("current sample", encoded.n_current)):
+    return _encode_arrays(x, y) if arrays else _encode_tables(x, y)
+
+
+def _require(n: int, m: int, least: int) -> None:
+    for what, rows in (("reference", n), ("current sample", m)):
         if rows < least:
             raise InsufficientData(f"the {what} has {rows} rows, at least {least} are needed")
-    return encoded
-
-
-def standardised(matrix: Floats) -> Floats:
-    """Columns shifted to mean 0 and scaled to standard deviation 1; a constant column becomes 0."""
-    # Dividing by a power of two first is exact and keeps sums and squares of huge and tiny values finite.
-    low, high = matrix.min(axis=0), matrix.max(axis=0)
-    out = np.ldexp(matrix, -np.frexp(np.maximum(-low, high))[1])
-    out -= out.mean(axis=0)
-    spread = np.sqrt(np.einsum("ij,ij->j", out, out) / len(out))
-    constant = (low == high) | (spread == 0)
-    out /= np.where(constant, 1.0, spread)
-    out[:, constant] = 0.0
-    return np.asarray(out, np.float64)
-
-
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """``value`` as an int of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise BadInput(f"{name} must be an int of at least {least}. Got {value!r}")
-    return int(value)
 
 
 # -- bare arrays -----------------------------------------------------------------------------------------------------
@@ -118,12 +124,13 @@ def _encode_arrays(x: Any, y: Any) -> Encoded:
         raise ColumnError(f"the reference has {reference.shape[1]} columns, the current sample {current.shape[1]}")
     if not reference.shape[1]:
         raise BadInput("the arrays have no columns")
+    _require(len(reference), len(current), 2)
     names = [f"f{i}" for i in range(reference.shape[1])]
     pooled = np.concatenate([reference, current])
-    if np.isfinite(pooled).all():
-        return Encoded(pooled, len(reference), tuple(names), is_table=False)
-    parts = [_numeric(column, standardise=False) for column in pooled.T]
-    return _joined(parts, names, len(reference), is_table=False)
+    if np.isfinite([pooled.min(), pooled.max()]).all():  # NaN passes through both
+        return Encoded(pooled, len(reference), tuple(names))
+    parts = [numbers(column, standardise=False) for column in pooled.T]
+    return _joined(parts, names, len(reference))
 
 
 def _matrix(data: Any, what: str) -> Floats:
@@ -137,10 +144,10 @@ def _matrix(data: Any, what: str) -> Floats:
     if array.ndim not in (1, 2):
         raise BadInput(f"the {what} must have 1 or 2 dimensions, it has {array.ndim}")
     try:
-        numbers = array.astype(np.float64, copy=False)
+        rows = array.astype(np.float64, copy=False)
     except (TypeError, ValueError) as exc:
         raise BadInput(f"the {what} holds cells that are not numbers: {exc}") from exc
-    return numbers[:, None] if numbers.ndim == 1 else numbers
+    return rows[:, None] if rows.ndim == 1 else rows
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------
@@ -153,72 +160,66 @@ def _encode_tables(x: Any, y: Any) -> Encoded:
         lacking = sorted(set(reference.column_names) - set(current.column_names))
         further = sorted(set(current.column_names) - set(reference.column_names))
         raise ColumnError(f"the columns differ: the current sample lacks {lacking}, the reference lacks {further}")
+    _require(reference.num_rows, current.num_rows, 2)
     old = Frame.of(reference)
     kinds = {
-        name: column.kind
+        name: "text" if isinstance(column, CodedColumn) and looks_like_text(column) else column.kind
         for name, column in old.columns.items()
         if column.kind != "unknown" and reference.column(name).null_count < len(reference)
     }
     new = Frame.of(current, kinds=kinds, names=reference.column_names)
-    if len(kinds) < len(old.columns):  # a column empty in the reference takes its kind from the current rows
-        known = {name: column.kind for name, column in new.columns.items() if column.kind != "unknown"}
-        old = Frame.of(reference, kinds=known)
-    parts, names, notes = [], [], []
-    for name, column in old.columns.items():
-        if isinstance(column, UnreadColumn):
-            notes.append(f"column {name!r} was left out: {column.reason}")
-            continue
-        parts.append(_table_column(name, column, new.columns[name]))
-        names.append(name)
-    if not parts:
-        raise BadInput("the tables have no column that can be used" + "".join(f"; {note}" for note in notes))
-    return _joined(parts, names, old.n_rows, is_table=True, notes=tuple(notes))
+    # A column empty in the reference takes its kind from the current rows.
+    found = {name: column.kind for name, column in new.columns.items() if column.kind != "unknown"}
+    encoded, changed = encode_rows(reference, current, found | kinds)
+    for name, reason in changed.items():
+        raise ColumnError(f"column {name!r}: {reason}")
+    return encoded
 
 
-def _table_column(name: str, old: NumericColumn | CodedColumn, new: Any) -> Floats:
-    if isinstance(old, NumericColumn) and isinstance(new, NumericColumn):
-        return _numeric(np.concatenate([_filled(old), _filled(new)]), standardise=True)
-    if isinstance(old, CodedColumn) and isinstance(new, CodedColumn):
-        return _one_hot(old, new)
-    raise ColumnError(f"column {name!r}: {getattr(new, 'reason', 'the type of the column changed')}")
+def encode_rows(reference: pa.Table, current: pa.Table, kinds: Mapping[str, str]) -> tuple[Encoded, dict[str, str]]:
+    """Encode two tables with the reference's columns by these kinds.
 
-
-def _filled(column: NumericColumn) -> Floats:
-    return column.values if column.missing is None else np.where(column.missing, np.nan, column.values)
-
-
-# -- columns ---------------------------------------------------------------------------------------------------------
-
-
-def _numeric(values: Floats, *, standardise: bool) -> Floats:
-    """One column, or two where cells are not finite: the values with the median in the gaps, and the gaps."""
-    gaps = ~np.isfinite(values)
-    if gaps.any():
-        values = np.where(gaps, 0.0 if gaps.all() else np.median(values[~gaps]), values)
-    column = values[:, None]
-    if standardise:
-        column = standardised(column)
-    return np.hstack([column, gaps[:, None].astype(np.float64)]) if gaps.any() else column
-
-
-def _one_hot(old: CodedColumn, new: CodedColumn) -> Floats:
-    """A 0/1 column for each of the 20 most frequent categories, one for all others, one for missing where there is any.
-
-    Two rows of different categories are then as far apart as two rows of a standardised number are on average.
+    Second answer: why a column that the reference can fill could not be read from the current rows; it is left out.
     """
-    names = list(dict.fromkeys([*old.categories, *new.categories]))
-    place = {name: i for i, name in enumerate(names)}
-    # Code -1, missing, picks the last entry of the lookup.
-    codes = np.concatenate([np.array([*(place[c] for c in side.categories), -1])[side.codes] for side in (old, new)])
-    counts = np.bincount(codes[codes >= 0], minlength=len(names))
-    frequent = sorted(range(len(names)), key=lambda i: (-counts[i], names[i]))[:MAX_CATEGORIES]
-    slot = np.full(len(names) + 1, len(frequent))
-    slot[frequent] = np.arange(len(frequent))
-    slot[-1] = len(frequent) + 1
-    matrix: Floats = np.eye(len(frequent) + 2)[slot[codes]]
-    return matrix[:, matrix.any(axis=0)]
+    old, new = (Frame.of(side, kinds=kinds, names=reference.column_names) for side in (reference, current))
+    alike = {name: "vector" for name in old.columns if _one_length(old.columns[name], new.columns[name])}
+    if alike:
+        return encode_rows(reference, current, {**kinds, **alike})
+    parts, names, notes, changed = [], [], [], {}
+    for name, before in old.columns.items():
+        after = new.columns[name]
+        if isinstance(before, UnreadColumn):
+            notes.append(f"column {name!r} was left out: {before.reason}")
+        elif before.kind not in ENCODERS:
+            notes.append(f"column {name!r} was left out: {_PLURALS[before.kind]} are not encoded")
+        elif isinstance(after, UnreadColumn):
+            changed[name] = after.reason
+        elif isinstance(before, VectorColumn) and isinstance(after, VectorColumn) and _lengths_differ(before, after):
+            changed[name] = f"vectors of {after.length} elements where the reference has {before.length}"
+        else:
+            parts.append(ENCODERS[before.kind](before, after))
+            names.append(name)
+    if not parts:
+        reasons = [*notes, *(f"column {name!r}: {reason}" for name, reason in changed.items())]
+        error = ColumnError if changed else BadInput
+        raise error("; ".join(["the tables have no column that can be used", *reasons]))
+    return _joined(parts, names, old.n_rows, tuple(notes)), changed
 
 
-def _joined(parts: list[Floats], names: list[str], n: int, *, is_table: bool, notes: tuple[str, ...] = ()) -> Encoded:
+def _one_length(before: Column, after: Column) -> bool:
+    """Whether these are series whose rows all have the same length, on both sides: they are encoded as vectors."""
+    if not (isinstance(before, SeriesColumn) and isinstance(after, SeriesColumn)):
+        return False
+    return len({int(n) for side in (before, after) for n in np.unique(side.lengths[~side.missing])} - {0}) == 1
+
+
+def _lengths_differ(before: VectorColumn, after: VectorColumn) -> bool:
+    return len({column.length for column in (before, after) if column.length is not None}) > 1
+
+
+_PLURALS = {"datetime": "times", "text": "texts", "series": "series of several lengths"}
+
+
+def _joined(parts: list[Floats], names: list[str], n: int, notes: tuple[str, ...] = ()) -> Encoded:
     source = tuple(name for name, part in zip(names, parts, strict=True) for _ in range(part.shape[1]))
-    return Encoded(np.hstack(parts), n, source, is_table, notes)
+    return Encoded(np.hstack(parts), n, source, notes)

@@ -9,15 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.detectors.multivariate.encoding import Encoded, check_count, encode, standardised
+from driftwell.detectors.multivariate.encoding import Encoded, encode
+from driftwell.detectors.multivariate.inputs import check_count, few_rows, generator, kernel_for
 from driftwell.detectors.multivariate.linear import principal_axes
-from driftwell.detectors.multivariate.pairwise import check_bandwidth, common, well_scaled
 from driftwell.detectors.multivariate.results import MultivariateResult
+from driftwell.detectors.multivariate.scaling import standardised
 from driftwell.errors import BadInput
-from driftwell.kernels.kernel_tests import BANDWIDTH_ROWS, median_bandwidth, permutation_p_value, relabellings
-from driftwell.kernels.row_bins import Bins, assign_bins, bin_means, group_means, min_p, rank_p_values
+from driftwell.kernels.kernel_tests import median_bandwidth, permutation_p_value, relabellings
+from driftwell.kernels.row_bins import Bins, assign_bins, bin_means, bin_shares, group_means, min_p, rank_p_values
 
-__all__ = ["PortfolioResult", "RandomFeatureResult", "portfolio_test", "random_feature_test"]
+__all__ = [
+    "PortfolioResult",
+    "RandomFeatureResult",
+    "portfolio",
+    "portfolio_test",
+    "random_feature_test",
+    "random_features",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,6 +34,7 @@ BANDWIDTHS = (0.5, 1.0, 2.0)
 
 _RIDGE = 0.02  # share of the largest variance added before whitening, so that noise directions are not blown up
 _THIN = 0.001  # the same for the means alone, only to keep repeated columns harmless
+_FARTHEST = 1e6  # in bandwidths; float32 does not hold the phase of a row further off
 _CUTS = 16  # groups of the per-column test
 _CUT_ROWS = 10_000  # pooled rows whose quantiles cut the groups
 
@@ -111,15 +120,23 @@ def random_feature_test(
     >>> random_feature_test(rng.normal(size=(5000, 4)), rng.normal(0.2, 1, size=(5000, 4))).p_value
     0.001
     """
-    count, half = check_count("n_permutations", n_permutations), _half(n_features)
-    check_bandwidth(bandwidth)
-    data = encode(x, y)
-    rng = np.random.default_rng(check_count("seed", seed, 0))
-    rows, unit = well_scaled(data.pooled)
-    width = median_bandwidth(rows, rng) if bandwidth is None else max(bandwidth / unit, np.finfo(float).tiny)
+    return random_features(encode(x, y), n_features, n_permutations, bandwidth, seed)
+
+
+def random_features(
+    data: Encoded, n_features: int = 256, n_permutations: int = 999, bandwidth: float | None = None, seed: int = 0
+) -> RandomFeatureResult:
+    """``random_feature_test`` on samples that are encoded already."""
+    count, half, rng = check_count("n_permutations", n_permutations), _half(n_features), generator(seed)
+    kernel = kernel_for(data, bandwidth, rng)
     bins = assign_bins(data.n_reference, data.n_current, rng)
-    directions = (rng.standard_normal((rows.shape[1], half)) / width).astype(np.float32)
-    means = bin_means(rows.astype(np.float32), bins, lambda part: _waves(part @ directions))
+    directions = rng.standard_normal((data.pooled.shape[1], half)).astype(np.float32)
+
+    def features(part: Floats) -> npt.NDArray[np.float32]:
+        near = np.clip(kernel.scale.of(part) / kernel.width, -_FARTHEST, _FARTHEST)
+        return _waves(near.astype(np.float32) @ directions)
+
+    means = bin_means(data.pooled, bins, features) / math.sqrt(half)
     reference, current = group_means(means, relabellings(bins.n_reference, bins.n_current, count, rng))
     biased = ((reference - current) ** 2).sum(axis=0)
     n, m = _used(bins)
@@ -127,11 +144,11 @@ def random_feature_test(
     own = (1 - (reference**2).sum(axis=0)) / (n - 1) + (1 - (current**2).sum(axis=0)) / (m - 1)
     unbiased = biased - own
     return RandomFeatureResult(
-        **common("random_feature", data),
+        **data.fields("random_features"),
         statistic=float(unbiased[0]),
         p_value=permutation_p_value(unbiased),
         biased=float(biased[0]),
-        bandwidth=width * unit if bandwidth is None else float(bandwidth),
+        bandwidth=kernel.bandwidth,
         **_sizes(bins, half, count),
     )
 
@@ -186,30 +203,33 @@ def portfolio_test(x: Any, y: Any, n_features: int = 256, n_permutations: int = 
     >>> r.p_value < 0.01, next(iter(r.columns))
     (True, 'f3')
     """
-    count, half = check_count("n_permutations", n_permutations), _half(n_features)
-    data = encode(x, y)
-    rng = np.random.default_rng(check_count("seed", seed, 0))
+    return portfolio(encode(x, y), n_features, n_permutations, seed)
+
+
+def portfolio(data: Encoded, n_features: int = 256, n_permutations: int = 999, seed: int = 0) -> PortfolioResult:
+    """``portfolio_test`` on samples that are encoded already."""
+    count, half, rng = check_count("n_permutations", n_permutations), _half(n_features), generator(seed)
     rows = standardised(data.pooled)
     bins = assign_bins(data.n_reference, data.n_current, rng)
     labels = relabellings(bins.n_reference, bins.n_current, count, rng)
     by_column = _per_column(data, rows, bins, labels, rng)
     axes, variances = principal_axes(rows)
-    plain_means = bin_means(rows, bins, lambda part: part)
+    means = bin_means(rows, bins, lambda part: part)
     statistics = {
         "per_column": by_column.max(axis=0),
-        "hotelling": _squared_gap(plain_means @ _whitening(axes, variances, _THIN), labels),
+        "hotelling": _squared_gap(means @ _whitening(axes, variances, _THIN), labels),
     }
-    single, sample = rows.astype(np.float32), rows[rng.permutation(len(rows))[:BANDWIDTH_ROWS]]
+    sample = few_rows(rows, rng)
     views = {"kernel": np.eye(rows.shape[1]), "whitened": _whitening(axes, variances, _RIDGE)}
-    widths = {name: median_bandwidth(sample @ view, rng) for name, view in views.items()}
+    widths = {name: median_bandwidth(sample @ view) for name, view in views.items()}
     for name, view in views.items():
         directions = view @ rng.standard_normal((view.shape[1], half)) / widths[name]
-        statistics |= _kernels(name, single, directions.astype(np.float32), bins, labels)
+        statistics |= _kernels(name, rows, directions.astype(np.float32), bins, labels)
     p_values = rank_p_values(np.stack(list(statistics.values())))
     components = {name: float(p[0]) for name, p in zip(statistics, p_values, strict=True)}
     strongest = min(components, key=lambda name: components[name])
     return PortfolioResult(
-        **common("portfolio", data),
+        **data.fields("portfolio"),
         statistic=components[strongest],
         p_value=min_p(p_values),
         components=components,
@@ -240,27 +260,24 @@ def _sizes(bins: Bins, half: int, count: int) -> dict[str, Any]:
     }
 
 
-def _waves(phases: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Cosines and sines side by side, scaled so that every row has length 1."""
-    out = np.hstack([np.cos(phases), np.sin(phases)])
-    out *= out.dtype.type(1 / math.sqrt(phases.shape[1]))
+def _waves(phases: npt.NDArray[np.float32], widths: tuple[float, ...] = (1.0,)) -> npt.NDArray[np.float32]:
+    """Cosines and sines of the phases divided by each width, side by side."""
+    half = phases.shape[1]
+    out = np.empty((len(phases), 2 * half * len(widths)), np.float32)
+    for i, width in enumerate(widths):
+        slowed = phases / np.float32(width)
+        cosines, sines = np.split(out[:, 2 * half * i : 2 * half * (i + 1)], 2, axis=1)
+        np.cos(slowed, out=cosines)
+        np.sin(slowed, out=sines)
     return out
 
 
 def _kernels(
-    name: str,
-    rows: npt.NDArray[np.float32],
-    directions: npt.NDArray[np.float32],
-    bins: Bins,
-    labels: npt.NDArray[np.bool_],
+    name: str, rows: Floats, directions: npt.NDArray[np.float32], bins: Bins, labels: npt.NDArray[np.bool_]
 ) -> dict[str, Floats]:
     """The random-feature statistic at each width; the projections are shared, only their speed differs."""
-
-    def features(part: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        phases = part @ directions
-        return np.hstack([_waves(phases / np.float32(width)) for width in BANDWIDTHS])
-
-    parts = np.split(bin_means(rows, bins, features), len(BANDWIDTHS), axis=1)
+    means = bin_means(rows, bins, lambda part: _waves(part.astype(np.float32) @ directions, BANDWIDTHS))
+    parts = np.split(means, len(BANDWIDTHS), axis=1)
     return {f"{name}_{width:g}": _squared_gap(part, labels) for width, part in zip(BANDWIDTHS, parts, strict=True)}
 
 
@@ -278,30 +295,22 @@ def _per_column(
     data: Encoded, rows: Floats, bins: Bins, labels: npt.NDArray[np.bool_], rng: np.random.Generator
 ) -> Floats:
     """The largest squared standardised difference of cumulative shares, shape ``(input columns, relabellings)``."""
-    column, cut = _cuts(rows, rng)
-    place = {name: i for i, name in enumerate(data.columns)}
-    out = np.zeros((len(place), labels.shape[1]))
-    for start in range(0, len(column), 1024):
-        of, at = column[start : start + 1024], cut[start : start + 1024]
-        means = bin_means(rows, bins, lambda part, of=of, at=at: part[:, of] <= at)  # type: ignore[misc]
-        share = means.mean(axis=0)
-        reference, current = group_means(means, labels)
+    out = {name: np.zeros(labels.shape[1]) for name in data.columns}
+    cut_rows = rows if len(rows) <= _CUT_ROWS else rows[rng.choice(len(rows), _CUT_ROWS, replace=False)]
+    for name, values, seen in zip(data.source, rows.T, cut_rows.T, strict=True):
+        shares = bin_shares(values, _cuts(seen), bins)
+        share = shares.mean(axis=0)
         varies = (share > 0) & (share < 1)
-        scaled = (reference - current)[varies] ** 2 / (share * (1 - share))[varies, None]
-        np.maximum.at(out, np.array([place[data.source[c]] for c in of[varies]], np.int64), scaled)
-    return out
+        reference, current = group_means(shares[:, varies], labels)
+        scaled = (reference - current) ** 2 / (share * (1 - share))[varies, None]
+        out[name] = np.maximum(out[name], scaled.max(axis=0, initial=0.0))
+    return np.stack(list(out.values()))
 
 
-def _cuts(rows: Floats, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Matrix column and value of every cut: pooled quantiles and the smallest value, each once."""
-    if len(rows) > _CUT_ROWS:
-        rows = rows[rng.choice(len(rows), _CUT_ROWS, replace=False)]
-    levels = np.arange(1, _CUTS) / _CUTS
-    quantiles = np.quantile(rows, levels, axis=0, method="inverted_cdf")
-    lowest = rows.min(axis=0)
-    found = [np.unique(np.append(values, least)) for values, least in zip(quantiles.T, lowest, strict=True)]
-    column = np.repeat(np.arange(len(found)), [len(values) for values in found])
-    return column, np.concatenate(found)
+def _cuts(values: Floats) -> Floats:
+    """The quantiles and the smallest value, each once."""
+    quantiles = np.quantile(values, np.arange(1, _CUTS) / _CUTS, method="inverted_cdf")
+    return np.unique(np.append(quantiles, values.min()))
 
 
 def _column_p_values(names: tuple[str, ...], by_column: Floats) -> dict[str, float]:

@@ -9,14 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.detectors.multivariate.encoding import check_count, encode, standardised
-from driftwell.detectors.multivariate.pairwise import common
+from driftwell.detectors.multivariate.encoding import Encoded, encode
+from driftwell.detectors.multivariate.inputs import check_count, check_share, generator
 from driftwell.detectors.multivariate.results import MultivariateResult
-from driftwell.errors import BadInput, InsufficientData
+from driftwell.detectors.multivariate.scaling import standardised
+from driftwell.errors import InsufficientData
 from driftwell.kernels.kernel_tests import permutation_p_value, relabellings
 from driftwell.kernels.row_bins import assign_bins, bin_means, group_means
 
-__all__ = ["HotellingResult", "PcaResult", "hotelling_test", "pca_reconstruction", "principal_axes"]
+__all__ = [
+    "HotellingResult",
+    "PcaResult",
+    "hotelling",
+    "hotelling_test",
+    "pca",
+    "pca_reconstruction",
+    "principal_axes",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,9 +93,13 @@ def hotelling_test(x: Any, y: Any) -> HotellingResult:
     >>> round(r.statistic, 4), r.degrees  # the square of Student's t
     (4.8, (1, 6))
     """
+    return hotelling(encode(x, y))
+
+
+def hotelling(data: Encoded) -> HotellingResult:
+    """``hotelling_test`` on samples that are encoded already."""
     from scipy.stats import f as f_distribution
 
-    data = encode(x, y)
     rows = standardised(data.pooled)
     n, m = data.n_reference, data.n_current
     axes, spread = principal_axes(rows)
@@ -99,7 +112,7 @@ def hotelling_test(x: Any, y: Any) -> HotellingResult:
     odds = explained / left if left > _SEPARATED else math.inf
     f_value = odds * free / rank if rank else 0.0
     return HotellingResult(
-        **common("hotelling", data),
+        **data.fields("hotelling"),
         statistic=(n + m - 2) * odds,
         p_value=float(f_distribution.sf(f_value, rank, free)) if rank else 1.0,
         f_value=f_value,
@@ -154,28 +167,31 @@ def pca_reconstruction(x: Any, y: Any, explained: float = 0.65, n_permutations: 
     >>> pca_reconstruction(together, rng.normal(size=(200, 2))).p_value
     0.001
     """
-    count = check_count("n_permutations", n_permutations)
-    if isinstance(explained, bool) or not isinstance(explained, (int, float)) or not 0 < explained < 1:
-        raise BadInput(f"explained must be a number above 0 and below 1. Got {explained!r}")
-    data = encode(x, y)
+    return pca(encode(x, y), explained, n_permutations, seed)
+
+
+def pca(data: Encoded, explained: float = 0.65, n_permutations: int = 999, seed: int = 0) -> PcaResult:
+    """``pca_reconstruction`` on samples that are encoded already."""
+    count, rng = check_count("n_permutations", n_permutations), generator(seed)
+    asked = check_share("explained", explained)
     n = data.n_reference
     if n < 4:
         raise InsufficientData(f"the reference has {n} rows, at least 4 are needed: half of them fit the components")
-    rng = np.random.default_rng(check_count("seed", seed, 0))
     order = rng.permutation(n)
-    fitted, held = data.pooled[order[: n // 2]], data.pooled[np.sort(order[n // 2 :])]
+    rows = standardised(data.pooled)
+    fitted, held = rows[order[: n // 2]], np.sort(order[n // 2 :])
     varies = np.ptp(fitted, axis=0) > 0
     if not varies.any():
         raise InsufficientData("every column is constant in the half of the reference that fits the components")
     centre, scale = fitted[:, varies].mean(axis=0), fitted[:, varies].std(axis=0)
     axes, spread = principal_axes((fitted[:, varies] - centre) / scale)
     shares = np.cumsum(spread) / spread.sum()
-    kept = int(np.searchsorted(shares, explained)) + 1
-    axes = axes[:, :kept]
-    both = (np.concatenate([held, data.pooled[n:]])[:, varies] - centre) / scale
-    errors = np.linalg.norm(both - both @ axes @ axes.T, axis=1)
+    kept = int(np.searchsorted(shares, asked)) + 1
+    both = (np.concatenate([rows[held], rows[n:]])[:, varies] - centre) / scale
+    both -= both @ axes[:, :kept] @ axes[:, :kept].T
+    errors = np.linalg.norm(both, axis=1)
     gaps = _mean_gaps(errors, len(held), count, rng)
-    fields = common("pca_reconstruction", data)
+    fields = data.fields("pca")
     fields["notes"] += _constant(data.source, varies)
     return PcaResult(
         **fields,

@@ -6,26 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from driftwell.detectors.multivariate.encoding import Encoded, check_count, encode
+from driftwell.detectors.multivariate.encoding import Encoded, encode
+from driftwell.detectors.multivariate.inputs import check_count, generator, kernel_for
 from driftwell.detectors.multivariate.results import MultivariateResult
-from driftwell.errors import BadInput
+from driftwell.detectors.multivariate.scaling import scale_of
 from driftwell.kernels.kernel_tests import (
     distance_kernel,
     gaussian_kernel,
-    median_bandwidth,
     pair_means,
     permutation_p_value,
     relabellings,
 )
 
-__all__ = ["EnergyResult", "MmdResult", "check_bandwidth", "common", "energy_test", "mmd_test", "well_scaled"]
-
-Floats = npt.NDArray[np.float64]
-
-_CENTRE_ROWS = 1_000  # enough to find the middle; where exactly it lies changes no distance
+__all__ = ["EnergyResult", "MmdResult", "energy", "energy_test", "mmd", "mmd_test"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +49,9 @@ def mmd_test(x: Any, y: Any, n_permutations: int = 100, bandwidth: float | None 
     x, y
         Reference and current rows: two arrays of shape ``(rows,)`` or ``(rows, columns)``, taken as they are, or two
         tables (anything ``compare`` reads) with the same columns. In tables, numbers are standardised by mean and
-        standard deviation of the pooled rows, and each of the 20 most frequent categories becomes a 0/1 column. Null,
-        NaN and infinite cells get the pooled median and a 0/1 column that marks them.
+        standard deviation of the pooled rows, each of the 20 most frequent categories becomes a 0/1 column, and the
+        elements of vectors (lists of one length) together count as one standardised number. Null, NaN and infinite
+        cells get the pooled median and a 0/1 column that marks them.
     n_permutations
         Relabellings of the pooled rows. The smallest possible p-value is ``1 / (n_permutations + 1)``.
     bandwidth
@@ -83,7 +77,9 @@ def mmd_test(x: Any, y: Any, n_permutations: int = 100, bandwidth: float | None 
 
     Notes
     -----
-    Time O((n + m)² · (columns + n_permutations) / 2), memory O((n + m) · n_permutations) bytes beside the rows.
+    Time O((n + m)² · (columns + n_permutations) / 2), memory O((n + m) · n_permutations) bytes beside two copies of the
+    rows. Distances come from inner products: one below 1e-8 of the two rows' distance from the middle is lost in
+    rounding, so that of two rows far off it may not be known whether they lie together.
 
     References
     ----------
@@ -97,23 +93,25 @@ def mmd_test(x: Any, y: Any, n_permutations: int = 100, bandwidth: float | None 
     >>> r.p_value < 0.01, r.n_current
     (True, 200)
     """
-    count = check_count("n_permutations", n_permutations)
-    check_bandwidth(bandwidth)
-    data = encode(x, y)
-    rng = np.random.default_rng(check_count("seed", seed, 0))
-    rows, unit = well_scaled(data.pooled)
-    width = median_bandwidth(rows, rng) if bandwidth is None else max(bandwidth / unit, np.finfo(float).tiny)
+    return mmd(encode(x, y), n_permutations, bandwidth, seed)
+
+
+def mmd(data: Encoded, n_permutations: int = 100, bandwidth: float | None = None, seed: int = 0) -> MmdResult:
+    """``mmd_test`` on samples that are encoded already."""
+    count, rng = check_count("n_permutations", n_permutations), generator(seed)
+    kernel = kernel_for(data, bandwidth, rng)
     n, m = data.n_reference, data.n_current
-    means = pair_means(gaussian_kernel(rows, width), relabellings(n, m, count, rng))
+    tiles = gaussian_kernel(kernel.scale.of(data.pooled), kernel.width)
+    means = pair_means(tiles, relabellings(n, m, count, rng))
     unbiased = means.reference + means.current - 2 * means.across
     # The kernel of a row with itself is 1.
     biased = (1 + (n - 1) * means.reference[0]) / n + (1 + (m - 1) * means.current[0]) / m - 2 * means.across[0]
     return MmdResult(
-        **common("mmd", data),
+        **data.fields("mmd"),
         statistic=float(unbiased[0]),
         p_value=permutation_p_value(unbiased),
         biased=float(max(biased, 0.0)),
-        bandwidth=width * unit if bandwidth is None else float(bandwidth),
+        bandwidth=kernel.bandwidth,
         n_permutations=count,
     )
 
@@ -154,48 +152,19 @@ def energy_test(x: Any, y: Any, n_permutations: int = 100, seed: int = 0) -> Ene
     >>> round(energy_test([0.0, 1.0, 2.0], [5.0, 6.0, 7.0]).statistic ** 2, 6)  # 2·5 - 8/9 - 8/9
     8.222222
     """
-    count = check_count("n_permutations", n_permutations)
-    data = encode(x, y)
-    rng = np.random.default_rng(check_count("seed", seed, 0))
-    rows, unit = well_scaled(data.pooled)
+    return energy(encode(x, y), n_permutations, seed)
+
+
+def energy(data: Encoded, n_permutations: int = 100, seed: int = 0) -> EnergyResult:
+    """``energy_test`` on samples that are encoded already."""
+    count, rng = check_count("n_permutations", n_permutations), generator(seed)
+    scale = scale_of(data.pooled)
     n, m = data.n_reference, data.n_current
-    means = pair_means(distance_kernel(rows), relabellings(n, m, count, rng))
+    means = pair_means(distance_kernel(scale.of(data.pooled)), relabellings(n, m, count, rng))
     squared = 2 * means.across - (n - 1) / n * means.reference - (m - 1) / m * means.current
     return EnergyResult(
-        **common("energy", data),
-        statistic=math.sqrt(max(float(squared[0]), 0.0)) * math.sqrt(unit),
+        **data.fields("energy"),
+        statistic=math.sqrt(max(float(squared[0]), 0.0)) * math.sqrt(scale.unit),
         p_value=permutation_p_value(squared, float(means.across[0])),
         n_permutations=count,
     )
-
-
-def common(method: str, data: Encoded) -> dict[str, Any]:
-    """The fields every result has, but for statistic and p-value."""
-    return {
-        "method": method,
-        "n_reference": data.n_reference,
-        "n_current": data.n_current,
-        "n_columns": len(data.columns),
-        "notes": data.notes,
-    }
-
-
-def check_bandwidth(bandwidth: float | None) -> None:
-    """None, or a finite number above 0."""
-    if bandwidth is None:
-        return
-    number = isinstance(bandwidth, (int, float, np.number)) and not isinstance(bandwidth, bool)
-    if not number or not (0 < float(bandwidth) < math.inf):
-        raise BadInput(f"bandwidth must be None or a finite number above 0. Got {bandwidth!r}")
-
-
-def well_scaled(rows: Floats) -> tuple[Floats, float]:
-    """Rows moved near zero, by a median of each column, and divided by a power of two, which is returned too.
-
-    Distances keep their digits when all rows lie far from zero, and their squares neither overflow nor vanish.
-    """
-    scaled = rows / 2  # the difference of two finite floats may not be finite, that of their halves is
-    scaled -= np.median(scaled[:: max(1, len(rows) // _CENTRE_ROWS)], axis=0)
-    largest = float(max(-scaled.min(), scaled.max()))
-    exponent = min(math.frexp(largest)[1], 1022) if largest else -1
-    return np.ldexp(scaled, -exponent, out=scaled), math.ldexp(2.0, exponent)

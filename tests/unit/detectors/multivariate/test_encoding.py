@@ -8,16 +8,23 @@ import math
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from driftwell.detectors.multivariate.encoding import encode, standardised
+from driftwell.detectors.multivariate.encoding import encode, encode_rows
+from driftwell.detectors.multivariate.scaling import standardised
 from driftwell.errors import BadInput, ColumnError, InsufficientData
+
+
+def vectors(rows: np.ndarray) -> pa.Table:
+    """A column ``v`` of lists of one length."""
+    return pa.table({"v": pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])})
 
 
 def test_arrays_are_taken_as_they_are() -> None:
     data = encode(np.array([[1, 200], [3, 400]]), [[5.5, 6.0], [7.0, 8.0]])
     assert data.pooled.tolist() == [[1, 200], [3, 400], [5.5, 6], [7, 8]]
-    assert (data.n_reference, data.n_current, data.columns, data.is_table) == (2, 2, ("f0", "f1"), False)
+    assert (data.n_reference, data.n_current, data.columns) == (2, 2, ("f0", "f1"))
 
 
 def test_one_dimension_is_one_column() -> None:
@@ -43,7 +50,6 @@ def test_numbers_of_tables_are_standardised_over_both() -> None:
     # Mean 4, variance (9 + 4 + 1 + 4 + 16) / 5 = 6.8.
     assert data.pooled[:, 0] == pytest.approx((np.array([1, 2, 3, 6, 8]) - 4) / math.sqrt(6.8))
     assert data.pooled[:, 1].tolist() == [0] * 5
-    assert data.is_table
 
 
 def test_samples_are_encoded_alike_whichever_is_the_reference() -> None:
@@ -93,8 +99,62 @@ def test_column_without_a_kind_is_left_out_and_named() -> None:
     assert data.columns == ("a",)
     assert len(data.notes) == 1
     assert "'t' was left out" in data.notes[0]
-    with pytest.raises(BadInput, match="no column that can be used"):
+    with pytest.raises(BadInput, match="no column that can be used; column 't' was left out"):
         encode({"t": day}, {"t": day})
+
+
+def test_free_text_and_series_are_left_out_and_named() -> None:
+    notes = [f"parcel {i} arrived late" for i in range(30)]
+    lists = [[1.0] * (i % 3) for i in range(30)]
+    rows = {"note": notes, "signal": lists, "a": list(range(30))}
+    data = encode(rows, rows)
+    assert data.columns == ("a",)
+    assert data.notes == (
+        "column 'note' was left out: texts are not encoded",
+        "column 'signal' was left out: series of several lengths are not encoded",
+    )
+
+
+def test_vectors_together_count_as_one_standardised_number() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(5, 1, size=(40, 6)) * [1, 2, 3, 4, 5, 6], rng.normal(size=(50, 6))
+    data = encode(
+        vectors(x).append_column("a", [np.arange(40.0)]), {"v": [list(row) for row in y], "a": np.arange(50.0)}
+    )
+    assert data.groups == {"v": list(range(6)), "a": [6]}
+    centred = np.concatenate([x, y]) - np.concatenate([x, y]).mean(axis=0)
+    assert data.pooled[:, :6] == pytest.approx(centred / math.sqrt((centred**2).sum() / 90))
+    assert (data.pooled[:, :6] ** 2).sum() == pytest.approx((data.pooled[:, 6] ** 2).sum())
+
+
+def test_lists_of_one_length_are_vectors() -> None:
+    x, y = [[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], None]
+    lists, kind = {"v": x}, pa.list_(pa.float64(), 2)
+    expected = encode(pa.table({"v": pa.array(x, kind)}), pa.table({"v": pa.array(y, kind)})).pooled
+    assert np.array_equal(encode(lists, {"v": y}).pooled, expected)
+    with pytest.raises(BadInput, match="series of several lengths are not encoded"):
+        encode(lists, {"v": [[1.0], [2.0]]})
+
+
+def test_missing_vectors_get_medians_and_a_mark() -> None:
+    kind = pa.list_(pa.float64(), 2)
+    x = pa.table({"v": pa.array([[0.0, 1.0], None, [4.0, math.nan]], kind)})
+    y = pa.table({"v": pa.array([[2.0, 3.0], [4.0, 8.0]], kind)})
+    data = encode(x, y)
+    assert data.pooled[:, 2].tolist() == [0, 1, 1, 0, 0]
+    # Medians of the three whole vectors are 2 and 3: rows 1 and 2 lie where the fourth does.
+    assert data.pooled[1].tolist() == pytest.approx([*data.pooled[3, :2], 1.0])
+    empty = pa.table({"v": pa.array([None, None], kind)})
+    assert encode(empty, empty).pooled.tolist() == [[1.0]] * 4
+
+
+def test_given_kinds_decide_and_name_what_cannot_be_read() -> None:
+    x = pa.table({"code": [1, 2, 1], "v": [[1.0, 2.0]] * 3, "n": [1.0, 2.0, 3.0]})
+    y = pa.table({"code": [2, 3], "v": [[1.0, 2.0, 3.0]] * 2, "n": ["a", "b"]})
+    data, changed = encode_rows(x, y, {"code": "categorical", "v": "vector", "n": "numeric"})
+    assert data.groups == {"code": [0, 1, 2]}
+    assert changed["v"] == "vectors of 3 elements where the reference has 2"
+    assert "text where numeric values were expected" in changed["n"]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +171,14 @@ def test_column_without_a_kind_is_left_out_and_named() -> None:
         (np.zeros((3, 0)), np.zeros((3, 0)), BadInput, "no columns"),
         (np.array([1j, 2j]), [1, 2], BadInput, "not of numbers"),
         ([], [], InsufficientData, "reference has 0 rows"),
+        ({"a": []}, {"a": []}, InsufficientData, "reference has 0 rows"),
+        ({"a": [1.0, 2.0]}, {"a": []}, InsufficientData, "current sample has 0 rows"),
+        (
+            vectors(np.ones((3, 2))),
+            vectors(np.ones((3, 4))),
+            ColumnError,
+            "vectors of 4 elements where the reference has 2",
+        ),
         (7, 7, BadInput, "cannot read a table from int"),
         (np.array(["2020-01-01"] * 2, "datetime64[D]"), [1, 2], BadInput, "not of numbers"),
     ],

@@ -7,7 +7,7 @@ import pytest
 
 from driftwell.detectors.multivariate import mmd_test, portfolio_test, random_feature_test
 from driftwell.errors import BadInput, InsufficientData
-from driftwell.kernels.row_bins import MOST_BINS, assign_bins, bin_means, group_means, min_p, rank_p_values
+from driftwell.kernels.row_bins import MOST_BINS, assign_bins, bin_means, bin_shares, group_means, min_p, rank_p_values
 
 COMPONENTS = {"per_column", "hotelling", *(f"{k}_{w}" for k in ("kernel", "whitened") for w in ("0.5", "1", "2"))}
 
@@ -61,6 +61,23 @@ def test_random_features_count_what_they_used() -> None:
     found = random_feature_test(rng.normal(size=(10_000, 2)), rng.normal(size=(200, 2)), n_permutations=19)
     assert (found.n_reference, found.n_current) == (10_000, 200)
     assert (found.n_bins, found.n_used) == ((1024, 66), (3072, 198))
+
+
+@pytest.mark.parametrize("bandwidth", [1.0, 1e-300, 1e300])
+def test_rows_and_bandwidths_far_off_leave_random_features_finite(bandwidth: float) -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(200, 3)), rng.normal(size=(200, 3))
+    x[0], y[0] = 1e200, -1e200
+    found = random_feature_test(x, y, bandwidth=bandwidth)
+    assert np.isfinite(found.statistic)
+    assert found.p_value > 0.01
+
+
+def test_shares_of_bins_are_written_out_shares() -> None:
+    rng = np.random.default_rng(4)
+    values, bins, cuts = rng.normal(size=700), assign_bins(400, 300, rng), np.array([-1.0, 0.0, 0.5])
+    expected = [[np.mean(values[rows] <= cut) for cut in cuts] for rows in bins.rows]
+    assert bin_shares(values, cuts, bins) == pytest.approx(np.array(expected))
 
 
 def test_random_features_find_a_faint_shift_in_many_rows() -> None:

@@ -110,6 +110,25 @@ def test_bandwidth_survives_mostly_equal_rows() -> None:
     assert (same.statistic, same.biased, same.p_value, same.bandwidth) == (0.0, 0.0, 1.0, 1.0)
 
 
+def test_one_row_far_off_leaves_the_bandwidth_and_the_test_alone() -> None:
+    x, y = samples(200, 200, 3, shift=0.8)
+    plain = mmd_test(x, y)
+    x[0] = 1e9
+    found = mmd_test(x, y)
+    assert found.bandwidth == pytest.approx(plain.bandwidth, rel=0.02)
+    assert plain.p_value == found.p_value == 1 / 101
+
+
+def test_equal_rows_far_off_do_not_swamp_the_kernel() -> None:
+    # A kernel lies in 0…1, so MMD² in -2…2; rounding of squares near 1e18 leaves exponents of thousands.
+    rng = np.random.default_rng(0)
+    far = 1e9 * rng.normal(size=(4, 33))
+    x, y = far[rng.integers(0, 4, 60)], far[rng.integers(0, 4, 60)]
+    found = mmd_test(x, y, bandwidth=1.0)
+    assert 0 <= found.biased <= 2
+    assert -2 <= found.statistic <= 2
+
+
 @pytest.mark.parametrize(("n", "m"), [(2, 3), (100, 70), (900, 1300)])
 def test_energy_in_one_column_is_scipys(n: int, m: int) -> None:
     x, y = samples(n, m, 1)

@@ -1,0 +1,229 @@
+"""One column on both sides, and what the methods read of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from driftwell.errors import InsufficientData
+from driftwell.kernels import rank_tests, significance
+from driftwell.kernels.empirical import distances_from_sorted
+from driftwell.profiles.categorical import CategoricalState
+from driftwell.profiles.numeric import NumericState
+from driftwell.profiles.profile import State
+from driftwell.results import Measure
+
+__all__ = ["Cells", "Counts", "Pair", "Rows"]
+
+Bools = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Rows = tuple[Floats, Floats]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Counts of both sides over the same ordered cells; ``wide`` are those that hold more than one value."""
+
+    reference: Counts
+    current: Counts
+    wide: Bools
+
+    @property
+    def exact(self) -> bool:
+        """Whether the order of all values is known."""
+        return not bool(np.any(self.wide & (self.reference + self.current > 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One column on both sides, counted in the same bins.
+
+    ``exact`` are its KS and Wasserstein distances where the rows of both sides were at hand; ``measures`` keeps what
+    was computed, for several methods borrow one p-value. ``rows`` gives the sorted values of both sides (infinities
+    kept, NaN dropped) where they can be had, of the reference perhaps a sample. ``factors`` are the rows a count
+    stands for on each side in tests: elements of a series count as records, a weighted reference as its effective
+    size.
+    """
+
+    reference: State
+    current: State
+    exact: tuple[float, float] | None = None
+    rows: Callable[[], Rows] | None = None
+    factors: tuple[float, float] = (1.0, 1.0)
+    measures: dict[str, Measure] = field(default_factory=dict)
+
+    def measure(self, name: str) -> Measure:
+        """The measure of this method, computed once.
+
+        Raises
+        ------
+        InsufficientData
+            One side has nothing the method could read.
+        """
+        from driftwell.detectors.univariate.table import method  # whose functions take pairs
+
+        if name not in self.measures:
+            self.measures[name] = method(name).measure(self)
+        return self.measures[name]
+
+    @property
+    def kind(self) -> str:
+        """Kind of the column."""
+        return self.reference.kind
+
+    # -- groups ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def groups(self) -> tuple[Counts, Counts]:
+        """Counts of the comparable groups: about ten runs of bins, or the categories; missing rows are one more
+        group where there are any, so that they are never dropped in silence."""
+        if isinstance(self.reference, NumericState) and isinstance(self.current, NumericState):
+            groups = self.reference.group_counts(), self.current.group_counts()
+        else:
+            reference, current = self.categories
+            seen = slice(None) if reference[-1] or current[-1] else slice(-1)
+            groups = reference[seen], current[seen]
+        return self._with_missing(*groups)
+
+    @cached_property
+    def tested_groups(self) -> tuple[Counts, Counts]:
+        """The groups as tests count them: in records, and where categories are new, together with what was rare
+        already."""
+        if isinstance(self.reference, NumericState):
+            return self.in_records(*self.groups)
+        reference, current = self.categories
+        if reference[-1] == current[-1] == 0:
+            return self.in_records(*self.groups)
+        folded = significance.fold_unseen(*self.in_records(reference, current), len(reference) - 1)
+        return self._with_missing(*folded, self.in_records(*self._missing))
+
+    @cached_property
+    def groups_p_value(self) -> float | None:
+        """p-value of the chi-squared test on the groups, None where there is only one."""
+        if isinstance(self.reference, NumericState) and self.reference.bins is not None:
+            return significance.frozen_groups_p_value(*self.tested_groups, self.reference.bins.n_groups)
+        return significance.chi_squared_test(*self.tested_groups)[1]
+
+    @property
+    def categories(self) -> tuple[Counts, Counts]:
+        """Counts of the reference's categories and, last, of all others."""
+        assert isinstance(self.reference, CategoricalState)
+        assert isinstance(self.current, CategoricalState)
+        return self.reference.counts, self.current.counts
+
+    @property
+    def _missing(self) -> tuple[Counts, Counts]:
+        gone = [s.missing + (s.nan if isinstance(s, NumericState) else 0) for s in (self.reference, self.current)]
+        return np.array(gone[:1], np.int64), np.array(gone[1:], np.int64)
+
+    def _with_missing(
+        self, reference: Counts, current: Counts, missing: tuple[Counts, Counts] | None = None
+    ) -> tuple[Counts, Counts]:
+        gone = self._missing if missing is None else missing
+        if gone[0][0] or gone[1][0]:
+            reference, current = np.concatenate((reference, gone[0])), np.concatenate((current, gone[1]))
+        if reference.sum() == 0 or current.sum() == 0:
+            raise InsufficientData("one side has no rows")
+        return reference, current
+
+    # -- numbers ---------------------------------------------------------------------------------------------
+
+    @property
+    def numeric(self) -> tuple[NumericState, NumericState]:
+        """Both states where values are numbers and there are some on both sides."""
+        assert isinstance(self.reference, NumericState)
+        assert isinstance(self.current, NumericState)
+        if not self.reference.finite or not self.current.finite:
+            raise InsufficientData("one side has no finite values")
+        return self.reference, self.current
+
+    @cached_property
+    def all_rows(self) -> Rows | None:
+        """The sorted values where none of either side is left out, else None."""
+        if self.rows is None:
+            return None
+        reference, current = self._rows
+        complete = len(reference) == self.reference.count and len(current) == self.current.count
+        return (reference, current) if complete else None
+
+    @cached_property
+    def distances(self) -> tuple[float, float] | None:
+        """Exact KS and Wasserstein distances where all rows are at hand."""
+        if self.exact is not None or self.all_rows is None:
+            return self.exact
+        return distances_from_sorted(*self.all_rows)
+
+    @cached_property
+    def order(self) -> Cells:
+        """The values of both sides in order: as finely as is known of all of them."""
+        if self.all_rows is not None:
+            return _one_value_each(*self.all_rows)
+        reference, current = self.numeric
+        assert reference.bins is not None
+        return Cells(reference.cell_counts, current.cell_counts, ~reference.bins.atoms)
+
+    @cached_property
+    def misplaced(self) -> tuple[float, float]:
+        """What rows counted in other bins leave open, both sides together: the share of rows that may lie on the wrong
+        side of an edge, and how far the mean row may lie from where it is counted."""
+        if self.all_rows is not None or self.exact is not None:
+            return 0.0, 0.0
+        sides = self.numeric
+        at_edge = sum(side.uncertainty.at_edge / side.finite for side in sides)
+        return at_edge, sum(math.ldexp(side.uncertainty.moved / side.finite, -side.shift) for side in sides)
+
+    @cached_property
+    def full_order(self) -> Cells:
+        """The values of both sides, each in its place: of all of them, or of the rows at hand.
+
+        Raises
+        ------
+        InsufficientData
+            Only bins are at hand, and they hold more than one value.
+        """
+        self.numeric  # noqa: B018  raises where there are none
+        if self.order.exact and self.misplaced == (0.0, 0.0):
+            return self.order
+        if self.rows is None:
+            raise InsufficientData("it needs the rows of both sides; a profile keeps only their bins")
+        return _one_value_each(*self._rows)
+
+    @cached_property
+    def _rows(self) -> Rows:
+        assert self.rows is not None
+        return self.rows()
+
+    # -- sizes -----------------------------------------------------------------------------------------------
+
+    def in_records(self, reference: Counts, current: Counts) -> tuple[Counts, Counts]:
+        """Counts in the units that are independent of each other.
+
+        Raises
+        ------
+        InsufficientData
+            One side counts rows, but together they are less than one record.
+        """
+        if self.factors == (1.0, 1.0):
+            return reference, current
+        before, after = (
+            np.rint(side * factor).astype(np.int64)
+            for side, factor in zip((reference, current), self.factors, strict=True)
+        )
+        if (reference.any() and not before.any()) or (current.any() and not after.any()):
+            raise InsufficientData("one side holds less than one record a group")
+        return before, after
+
+    def sizes(self, n: int, m: int) -> tuple[int, int]:
+        """Sample sizes in those units, at least 1."""
+        return max(1, round(n * self.factors[0])), max(1, round(m * self.factors[1]))
+
+
+def _one_value_each(reference: Floats, current: Floats) -> Cells:
+    held = rank_tests.runs(reference, current)
+    return Cells(*held, np.zeros(len(held[0]), np.bool_))

@@ -1,0 +1,122 @@
+"""Methods that compare the shares of groups: distances, and tests of the counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from driftwell.detectors.univariate.pair import Counts, Pair
+from driftwell.errors import InsufficientData
+from driftwell.kernels import significance
+from driftwell.kernels.relevance import Scale
+from driftwell.results import Measure
+
+__all__ = [
+    "HELLINGER",
+    "JENSEN_SHANNON",
+    "KL",
+    "PSI",
+    "bounded",
+    "exceeds",
+    "fisher",
+    "proportions",
+    "scaled",
+    "tested",
+]
+
+Distance = Callable[[Counts, Counts], float]
+Margin = Callable[[int, int, int], float]
+Test = Callable[[Counts, Counts], tuple[float, float | None]]
+
+PSI, KL = Scale(1.0, 1), Scale(2.0, 1)
+HELLINGER, JENSEN_SHANNON = Scale(8.0, 2), Scale(8.0 * math.log(2), 2)
+
+
+def scaled(name: str, distance: Distance, scale: Scale) -> Callable[[Pair], Measure]:
+    """A distance that goes with the chi-squared divergence; its p-value is that of the test on the same groups."""
+
+    def measure(pair: Pair) -> Measure:
+        value, groups, n, m = _found(pair, distance)
+        return Measure(
+            name,
+            value,
+            value,
+            value,
+            n,
+            m,
+            p_value=pair.groups_p_value,
+            interval=scale.interval(value, groups, n, m),
+            expected_without_change=scale.expected(groups, n, m),
+            debiased=scale.debiased(value, groups, n, m),
+        )
+
+    return measure
+
+
+def exceeds(distance: Distance, scale: Scale) -> Callable[[Pair, float], float]:
+    """The p-value of "the populations are no farther apart than this"."""
+
+    def p_value(pair: Pair, threshold: float) -> float:
+        value, groups, n, m = _found(pair, distance)
+        return scale.exceeds_p_value(value, threshold, groups, n, m)
+
+    return p_value
+
+
+def bounded(name: str, distance: Distance, margin: Margin) -> Callable[[Pair], Measure]:
+    """A largest or summed difference of shares, with an interval that holds at every sample size."""
+
+    def measure(pair: Pair) -> Measure:
+        value, groups, n, m = _found(pair, distance)
+        slack = margin(groups, n, m)
+        interval = (max(0.0, value - slack), min(1.0, value + slack))
+        return Measure(name, value, value, value, n, m, p_value=pair.groups_p_value, interval=interval)
+
+    return measure
+
+
+def tested(name: str, test: Test) -> Callable[[Pair], Measure]:
+    """A two-sample test of the group counts; its value is the statistic."""
+
+    def measure(pair: Pair) -> Measure:
+        reference, current = pair.in_records(*pair.groups)
+        value = test(reference, current)[0]
+        p = test(*pair.tested_groups)[1]
+        n, m = int(reference.sum()), int(current.sum())
+        return Measure(name, value, value, value, n, m, p_value=p, statistic=value)
+
+    return measure
+
+
+def fisher(pair: Pair) -> Measure:
+    """Fisher's exact test of a 2×2 table; its value is the odds ratio."""
+    reference, current = pair.in_records(*pair.groups)
+    held = reference + current > 0
+    reference, current = reference[held], current[held]
+    if len(reference) > 2:
+        raise InsufficientData(
+            f"it compares exactly two groups, and the column has {len(reference)} (missing rows count as one): "
+            "use chi_squared"
+        )
+    n, m = int(reference.sum()), int(current.sum())
+    value, p = (1.0, None) if len(reference) < 2 else significance.fisher_test(reference, current)
+    return Measure("fisher_exact", value, value, value, n, m, p_value=p, statistic=value)
+
+
+def proportions(pair: Pair) -> Measure:
+    """z of the shares of true among the rows that hold a value."""
+    reference, current = pair.in_records(*pair.categories)
+    n, m = int(reference.sum()), int(current.sum())
+    if min(n, m) == 0:
+        raise InsufficientData("one side has no values")
+    value, p = significance.proportions_test(int(reference[1]), n, int(current[1]), m)
+    return Measure("z_test", value, value, value, n, m, p_value=p, statistic=value)
+
+
+def _found(pair: Pair, distance: Distance) -> tuple[float, int, int, int]:
+    """The distance, and the groups and sizes that say how much of it is chance."""
+    reference, current = pair.groups
+    groups = int(np.count_nonzero(reference + current))
+    return distance(reference, current), groups, *pair.sizes(int(reference.sum()), int(current.sum()))
