@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.detectors.contributions import contributions
-from driftwell.detectors.display import distribution
-from driftwell.detectors.univariate import Pair
-from driftwell.detectors.verdict import Policy, judge
+from driftwell.detectors.multivariate import multivariate_method
+from driftwell.detectors.policy import Policy
+from driftwell.drift.assembly import assemble, unread
+from driftwell.drift.columns import Sides, judge_columns
+from driftwell.drift.outputs import output_policy
 from driftwell.drift.result import DriftResult
 from driftwell.drift.rows import Rows
-from driftwell.errors import BadInput, MergeError, NotSupported, UnknownName
+from driftwell.drift.whole_rows import WholeRows
+from driftwell.errors import BadInput, MergeError, UnknownName
 from driftwell.frame import read_table
 from driftwell.kernels.empirical import distances_from_sorted
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.profile import Profile, State, Visit
+from driftwell.profiles.profile import PLAIN, Profile, Visit
+from driftwell.profiles.rebinning import rebin_profile
 from driftwell.profiles.reference import Reference, freeze_reference, rename
-from driftwell.results import ColumnResult, Severity
+from driftwell.quality import QualityResult, judge_quality, learn_rules
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["compare", "compare_profile"]
 
@@ -34,7 +37,7 @@ def compare(
     reference: Any,
     current: Any,
     method: str | Sequence[str] | Mapping[str, str] | None = None,
-    threshold: float | Mapping[str, float] | None = None,
+    threshold: float | str | Mapping[str, float | str] | None = None,
     columns: Sequence[str] | None = None,
     alpha: float = 0.05,
     correction: str = "bh",
@@ -43,6 +46,7 @@ def compare(
     feature_map: Mapping[str, str] | None = None,
     decision: str = "beyond_noise",
     seed: int = 0,
+    quality: Mapping[str, Any] | bool | None = None,
 ) -> DriftResult:
     """Compare current rows with a reference, column by column.
 
@@ -55,11 +59,13 @@ def compare(
         A ``Reference`` or any table. From two tables KS and Wasserstein are exact; against a ``Reference`` they come
         from its bins, with certified bounds.
     current
-        Any table, or a ``Profile`` counted in the reference's bins.
+        Any table, or a ``Profile`` counted in the reference's bins, or in none: such a one is counted again in the
+        reference's, with bounds that say how uncertain that is.
     method
         One method, a list (a column drifts when any of them says so), or ``{column: method}``. Default ``psi``.
     threshold
-        On the value: a number, ``{method: number}`` or ``{column: number}``.
+        On the value: a number, ``{method: number}`` or ``{column: number}``; for psi also ``"moderate"`` (0.1) or
+        ``"critical"`` (0.25).
     columns
         Only these columns.
     correction
@@ -69,9 +75,16 @@ def compare(
     feature_map
         ``{name in current: name in reference}`` for renamed columns.
     decision
-        ``beyond_noise`` both gates, ``threshold`` the value alone, ``p_value`` the p-value alone.
+        ``beyond_noise`` both gates, ``threshold`` the value alone, ``p_value`` the p-value alone, ``exceeds`` where
+        the population's value exceeds the threshold with confidence ``1 - alpha``.
+    multivariate
+        A test of whole rows beside the columns: ``mmd``, ``energy``, ``domain_classifier``, ``pca``, ``lsdd``,
+        ``hotelling``, ``random_features`` or ``portfolio``. It needs rows; of a ``Reference`` its row sample is used.
     seed
-        For methods that draw at random; those of this version do not.
+        Of the multivariate test.
+    quality
+        ``{column: {rule: limit}}`` in place of what the reference implies (``docs/quality.md``), or False for no
+        quality verdicts. A column that fails critically is ``broken``, and not said to have drifted.
 
     Raises
     ------
@@ -97,26 +110,36 @@ def compare(
     (True, 'high', 'psi')
     """
     policy = Policy(method, threshold, alpha, correction, min_samples, decision)
-    if multivariate is not None:
-        raise NotSupported(f"multivariate={multivariate!r}: multivariate tests are not available in this version")
+    whole = None if multivariate is None else WholeRows(multivariate_method(multivariate).name, seed)
     if isinstance(current, Profile):
         if feature_map:
             raise BadInput("feature_map renames columns of a table; a profile is already counted")
+        if whole is not None:
+            raise BadInput(f"multivariate={multivariate!r} needs rows: give a table in place of the profile")
         frozen = reference if isinstance(reference, Reference) else Reference.from_data(reference)
-        return compare_profile(frozen, current, policy, columns=columns)
+        counted, notes = in_bins_of(frozen, current)
+        found = _quality(frozen, counted, quality)
+        return compare_profile(frozen, counted, policy, columns=columns, quality=found, notes=notes)
     if isinstance(reference, Reference):
         chosen = _chosen(reference, columns, policy)
-        profiled = reference.profile_of(current, feature_map=feature_map, columns=chosen)
-        return compare_profile(reference, profiled, policy, columns=chosen)
-    # With the rows of both sides at hand each column is sorted once a side, and order statistics are exact.
-    ordered: dict[str, Floats] = {}
-    exact: dict[str, tuple[float, float]] = {}
-    before = read_table(reference)
-    frozen = freeze_reference(before, {}, visit=ordered.__setitem__)
-    chosen = _chosen(frozen, columns, policy)
-    after = rename(read_table(current, feature_names=frozen.feature_names), feature_map)
-    profiled = frozen.profile_of(after, columns=chosen, visit=_against(ordered, exact))
-    return compare_profile(frozen, profiled, policy, columns=chosen, exact=exact, rows=Rows(before, after))
+        after = rename(read_table(current, feature_names=reference.feature_names), feature_map)
+        profiled = reference.profile_of(after, columns=chosen)
+        exact: dict[str, tuple[float, float]] = {}
+        rows = Rows(reference.sample, after)
+    else:
+        # With the rows of both sides at hand each column is sorted once a side, and order statistics are exact.
+        ordered: dict[str, Floats] = {}
+        exact = {}
+        before = read_table(reference)
+        reference = freeze_reference(before, {}, visit=ordered.__setitem__)
+        chosen = _chosen(reference, columns, policy)
+        after = rename(read_table(current, feature_names=reference.feature_names), feature_map)
+        profiled = reference.profile_of(after, columns=chosen, visit=_against(ordered, exact))
+        rows = Rows(before, after)
+    found = _quality(reference, profiled, quality, rows=after)
+    return compare_profile(
+        reference, profiled, policy, columns=chosen, exact=exact, rows=rows, quality=found, whole=whole
+    )
 
 
 def compare_profile(
@@ -127,47 +150,68 @@ def compare_profile(
     columns: Sequence[str] | None = None,
     exact: Mapping[str, tuple[float, float]] | None = None,
     rows: Rows | None = None,
+    quality: QualityResult | None = None,
+    whole: WholeRows | None = None,
+    notes: tuple[str, ...] = (),
 ) -> DriftResult:
     """Compare a profile with the reference it was counted against.
 
     ``exact`` gives the KS and Wasserstein distances of columns whose rows were at hand, ``rows`` those rows for the
-    methods that need them.
+    methods that need them, ``quality`` what is broken and so has no drift, ``whole`` the test of whole rows wanted,
+    ``notes`` what the reader is to know besides.
 
     Raises
     ------
     MergeError
         The profile was counted in other bins than the reference's.
+    BadInput
+        A test of whole rows is wanted and the rows of one side are not at hand.
     """
     policy = policy or Policy()
-    if current.edges_id != reference.edges_id:
-        raise MergeError(
-            f"the profile was counted in bins {current.edges_id}, the reference has {reference.edges_id}: "
-            "profile the rows again with profile(table, reference=ref)"
-        )
+    current, said = in_bins_of(reference, current)
     chosen = _chosen(reference, columns, policy)
-    pairs = {
-        name: Pair(
-            reference.profile.columns[name],
-            current.columns[name],
-            (exact or {}).get(name),
-            None if rows is None else partial(rows.numbers, name),
-        )
-        for name in chosen
-        if name in current.columns
-    }
-    judged = judge(pairs, policy)
-    for name in chosen:
-        if name not in pairs:
-            judged[name] = _unread(name, reference, current, policy)
-    outputs = {
-        role: Pair(state, current.outputs[role])
-        for role, state in reference.profile.outputs.items()
-        if role in current.outputs
-    }
-    return _result(reference, current, policy, _drawn(judged, pairs), _drawn(judge(outputs, policy), outputs), pairs)
+    features = Sides(reference.profile.columns, current.columns, exact or {}, rows)
+    judged, pairs = judge_columns([name for name in chosen if name in current.columns], features, policy)
+    judged |= {name: unread(name, reference, current, policy) for name in chosen if name not in current.columns}
+    roles = [role for role in reference.profile.outputs if role in current.outputs]
+    answers = Sides(reference.profile.outputs, current.outputs)
+    outputs, own = judge_columns(roles, answers, output_policy(policy, reference.output_kinds))
+    sound = [name for name in chosen if quality is None or name not in quality.broken]
+    return assemble(
+        reference,
+        current,
+        policy,
+        judged,
+        outputs,
+        pairs=own | pairs,
+        quality=quality,
+        multivariate=None if whole is None else whole.judge(reference, rows, sound, policy),
+        notes=(*notes, *said),
+    )
 
 
 # -- parts ---------------------------------------------------------------------------------------------------
+
+
+def in_bins_of(reference: Reference, profile: Profile) -> tuple[Profile, tuple[str, ...]]:
+    """The profile in the reference's bins, and what is uncertain about one that was counted without a reference."""
+    if profile.edges_id == reference.edges_id:
+        return profile, ()
+    if profile.edges_id == PLAIN:
+        return rebin_profile(profile, reference)
+    raise MergeError(
+        f"the profile was counted in bins {profile.edges_id}, the reference has {reference.edges_id}: "
+        "profile the rows again with profile(table, reference=ref)"
+    )
+
+
+def _quality(
+    reference: Reference, profiled: Profile, settings: Mapping[str, Any] | bool | None, *, rows: pa.Table | None = None
+) -> QualityResult | None:
+    if settings is False:
+        return None
+    rules = learn_rules(reference, None if settings is True else settings)
+    return judge_quality(reference, profiled, rows=rows, rules=rules)
 
 
 def _chosen(reference: Reference, columns: Sequence[str] | None, policy: Policy) -> list[str]:
@@ -192,80 +236,3 @@ def _against(ordered: dict[str, Floats], exact: dict[str, tuple[float, float]]) 
             exact[name] = distances_from_sorted(*sides)
 
     return visit
-
-
-def _unread(name: str, reference: Reference, current: Profile, policy: Policy) -> ColumnResult:
-    state: State = reference.profile.columns[name]
-    return ColumnResult(
-        name=name,
-        kind=reference.kinds[name],
-        status="error",
-        method=policy.methods_for(name, reference.kinds[name])[0],
-        n_reference=state.n_rows,
-        n_current=current.n_rows,
-        error=current.unread.get(name, "the column is absent"),
-    )
-
-
-def _drawn(results: dict[str, ColumnResult], pairs: Mapping[str, Pair]) -> dict[str, ColumnResult]:
-    """Add what the charts need, and put what drifted first."""
-    drawn = {
-        name: replace(result, distribution=distribution(pairs[name]), contributions=contributions(pairs[name]))
-        if name in pairs
-        else result
-        for name, result in results.items()
-    }
-    return dict(sorted(drawn.items(), key=lambda item: (not item[1].drifted, -(item[1].score or 0.0))))
-
-
-def _grouped(name: str, state: State) -> str | None:
-    """What is to be known of a column with more categories than have a cell of their own."""
-    if not isinstance(state, CategoricalState) or not state.other:
-        return None
-    told = len(state.counts) - 1
-    share = state.other / state.count
-    return f"{name}: its {told:,} most frequent categories are told apart; the others, {share:.0%} of the reference " \
-           "rows, count as one"  # fmt: skip
-
-
-def _result(
-    reference: Reference,
-    current: Profile,
-    policy: Policy,
-    columns: dict[str, ColumnResult],
-    outputs: dict[str, ColumnResult],
-    pairs: dict[str, Pair],
-) -> DriftResult:
-    drifted = [c for c in columns.values() if c.drifted]
-    enough = min(reference.n_rows, current.n_rows) >= policy.min_samples
-    statuses = [c.status for c in columns.values()]
-    summary = {
-        "n_columns": len(columns),
-        "n_drifted": len(drifted),
-        "n_no_data": statuses.count("no_data"),
-        "n_errors": statuses.count("error"),
-        "n_reference": reference.n_rows,
-        "n_current": current.n_rows,
-        "alpha": policy.alpha,
-        "correction": policy.correction,
-        "decision": policy.decision,
-        "min_samples": policy.min_samples,
-        "reference_id": reference.id,
-        "reference_name": reference.name,
-        "reference_version": reference.version,
-    }
-    notes = [f"{name} is not compared: {reason}" for name, reason in reference.ignored.items()]
-    notes += filter(None, (_grouped(name, pair.reference) for name, pair in pairs.items()))
-    if not enough:
-        least = min(reference.n_rows, current.n_rows)
-        notes.append(f"{least} rows on one side; below {policy.min_samples} nothing is judged")
-    return DriftResult(
-        drift_detected=bool(drifted),
-        status="drift" if drifted else "ok" if enough and "ok" in statuses else "no_data",
-        severity=max((c.severity for c in drifted), default=Severity.NONE),
-        columns=columns,
-        outputs=outputs,
-        summary=summary,
-        notes=tuple(notes),
-        _pairs=pairs,
-    )

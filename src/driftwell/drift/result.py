@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from driftwell.detectors.multivariate import MultivariateVerdict
 from driftwell.detectors.univariate import Pair
 from driftwell.detectors.univariate import method as find_method
 from driftwell.errors import BadInput, UnknownName
+from driftwell.quality import QualityResult
 from driftwell.reports.files import write_text
 from driftwell.results import ColumnResult, Measure, Severity, isoformat, plain
 
@@ -21,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["DriftResult"]
 
 FORMAT_VERSION = 1
-LATER = {
-    "quality": "data quality verdicts are not available in this version",
-    "multivariate": "multivariate tests are not available in this version",
+NOT_ASKED = {
+    "quality": "quality verdicts were switched off",
+    "multivariate": "no test of whole rows was asked for: multivariate='portfolio' runs one",
 }
 _WHAT = ("name", "kind", "status", "drifted", "method", "value", "low", "high", "threshold")
 _FROM = ("n_reference", "n_current", "missing_reference", "missing_current")
@@ -47,7 +50,12 @@ class DriftResult:
     columns
         A ``ColumnResult`` each, those that drifted first, then by score.
     outputs
-        The same for ``prediction`` and ``score`` where the reference knows them; they do not count as drift here.
+        The same for ``prediction``, ``score`` and ``confidence`` (the probability of the predicted class) where the
+        reference knows them. Their drift is told here and does not count in ``drift_detected``.
+    quality
+        What the data breaks, rule by rule; columns that are broken have the status ``broken`` and have not drifted.
+    multivariate
+        The test of whole rows where one was asked for; its drift counts in ``drift_detected``.
     """
 
     drift_detected: bool
@@ -57,10 +65,16 @@ class DriftResult:
     outputs: dict[str, ColumnResult]
     summary: dict[str, Any]
     notes: tuple[str, ...] = ()
-    quality: None = None
-    multivariate: None = None
+    quality: QualityResult | None = None
+    multivariate: MultivariateVerdict | None = None
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     _pairs: dict[str, Pair] = field(default_factory=dict, repr=False, compare=False)
+
+    def with_columns(self, columns: Mapping[str, ColumnResult]) -> DriftResult:
+        """The same with some columns judged anew, and all that follows from them."""
+        enough = self.status != "no_data"
+        summary = self.summary | {"n_drifted": sum(c.drifted for c in columns.values())}
+        return replace(self, **verdict_of(columns, self.multivariate, enough=enough), summary=summary)
 
     @property
     def scores(self) -> dict[str, float | None]:
@@ -99,10 +113,16 @@ class DriftResult:
             "scores": plain(self.scores),
             "columns": {name: column.to_dict() for name, column in self.columns.items()},
             "outputs": {name: column.to_dict() for name, column in self.outputs.items()},
-            "quality": None,
-            "multivariate": None,
-            "reasons": LATER,
+            "quality": None if self.quality is None else self.quality.to_dict(),
+            "multivariate": None if self.multivariate is None else self.multivariate.to_dict(),
+            "reasons": self._reasons,
         }
+
+    @property
+    def _reasons(self) -> dict[str, str]:
+        """Why a part is null."""
+        absent = {"quality": self.quality is None, "multivariate": self.multivariate is None}
+        return {part: NOT_ASKED[part] for part, is_absent in absent.items() if is_absent}
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as JSON text, written to ``path`` where one is given."""
@@ -127,3 +147,19 @@ class DriftResult:
         columns = list(self.columns.values())
         found: dict[str, list[Any]] = {name: [getattr(c, name) for c in columns] for name in _FRAME_COLUMNS}
         return pa.table(found | {"severity": [str(c.severity) for c in columns]})
+
+
+def verdict_of(
+    columns: Mapping[str, ColumnResult], multivariate: MultivariateVerdict | None, *, enough: bool
+) -> dict[str, Any]:
+    """``columns``, those that drifted first, and the verdict over all of them."""
+    drifted = [c.severity for c in columns.values() if c.drifted]
+    if multivariate is not None and multivariate.drifted:
+        drifted.append(multivariate.severity)
+    judged = enough and any(c.status == "ok" for c in columns.values())
+    return {
+        "columns": dict(sorted(columns.items(), key=lambda item: (not item[1].drifted, -(item[1].score or 0.0)))),
+        "drift_detected": bool(drifted),
+        "status": "drift" if drifted else "ok" if judged else "no_data",
+        "severity": max(drifted, default=Severity.NONE),
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,12 +23,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Two Arrow tables with the reference's column names; ``sample_of`` counts the rows that ``reference`` stands
-    for where it is a sample of them."""
+    """Two Arrow tables with the names of the reference; ``reference`` may be a sample, or None where none was kept."""
 
-    reference: pa.Table
+    reference: pa.Table | None
     current: pa.Table
-    sample_of: int | None = None
+
+    def of(self, name: str) -> Callable[[], tuple[Floats, Floats]] | None:
+        """A function that gives ``numbers`` of a column, None where one side has no rows of it."""
+        return partial(self.numbers, name) if self.reference is not None else None
 
     def numbers(self, name: str) -> tuple[Floats, Floats]:
         """The values of a numeric column on both sides in order: infinities kept, missing and NaN dropped.

@@ -128,6 +128,7 @@ def column_view(name: str, column: Mapping[str, Any] | None) -> dict[str, Any]:
         "distribution": c.get("distribution") if isinstance(c.get("distribution"), Mapping) else None,
         "has_ecdf": bool(mapping(c.get("distribution")).get("ecdf")),
         "statistics": _statistics(c),
+        "facets": [_facet(name, facet) for name, facet in mapping(c.get("facets")).items()],
         "contributions": _contributions(c),
         "measures": [_measure(m) for m in mapping(c.get("measures")).values() if isinstance(m, Mapping)],
     }
@@ -346,6 +347,21 @@ def _statistics(c: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
     rows.append(("Missing", percent(c.get("missing_reference")), percent(c.get("missing_current"))))
     return rows
+
+
+def _facet(name: str, facet: object) -> dict[str, Any]:
+    """One part of a column that has several, in a line."""
+    c = mapping(facet)
+    status = str(c.get("status") or "no_data")
+    word = str(c.get("severity") or "none") if status in ("ok", "drift") else status
+    return {
+        "name": str(name).replace("_", " "),
+        "tone": tone(word),
+        "word": severity_word(word),
+        "method": method_word(c.get("method")),
+        "value": _amount(c.get("method"), c.get("value")),
+        "p": probability(c.get("p_adjusted")),
+    }
 
 
 def _contributions(c: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
