@@ -34,6 +34,8 @@ _RARE_PART = 0.1  # of alpha, for what is too rare for the chi-squared distribut
 _EXACT_KS_WORK = 1_000_000  # steps of the exact KS p-value that are always worth their time: some 5 ms
 _BEYOND_DOUBT = 1e-12
 
+_LONG_SUM, _TAIL = 10_000, 2.2  # from these sizes, and n·D² on, scipy's kstwo is a sum of n terms
+
 _CERTAIN = 0.2  # a scaled KS statistic below this has a p-value of 1 to within 1e-12
 
 
@@ -137,16 +139,22 @@ def ks_p_value(statistic: float, n: int, m: int) -> float:
     1958); beyond 10,000 it is scipy's ``kstwo`` at the effective size, as in ``scipy.stats.ks_2samp``, and so it is
     where the Dvoretzky–Kiefer–Wolfowitz–Massart bound puts a long computation below 1e-12. With ties the exact value
     is conservative. ``statistic`` must be one that samples of these sizes can have. Cost of the exact value:
-    O(n · m · statistic), 20 ms at n = 10,000, m = 9,999 and a p-value of 0.04, at most some 80 ms.
+    O(n · m · statistic), 20 ms at n = 10,000, m = 9,999 and a p-value of 0.04, at most some 80 ms; where n = m,
+    and beyond 10,000, some 0.1 ms.
     """
     if statistic * math.sqrt(n * m / (n + m)) < _CERTAIN:
         return 1.0
     long = n * m * statistic > _EXACT_KS_WORK and _ks_p_value_bound(statistic, n, m) < _BEYOND_DOUBT
+    if n == m <= EXACT_KS:
+        return _ks_equal_sizes(round(statistic * n), n)
     if max(n, m) <= EXACT_KS and not long:
         return _ks_exact(statistic, n, m)
+    size = round(n * m / (n + m))
+    if size >= _LONG_SUM and _TAIL <= size * statistic**2 and statistic < 0.5:
+        return min(1.0, 2 * _smirnov_tail(size, statistic))
     from scipy.stats import kstwo
 
-    return float(kstwo.sf(statistic, round(n * m / (n + m))))
+    return float(kstwo.sf(statistic, size))
 
 
 def dkw_margin(n: int, m: int, confidence: float = 0.95) -> float:
@@ -281,6 +289,38 @@ def _chi2_sf(statistic: float, df: int) -> float:
 def _ks_p_value_bound(statistic: float, n: int, m: int) -> float:
     """What the p-value cannot exceed: one sample or the other must leave its own band."""
     return 4 * math.exp(-2 * statistic**2 * n * m / (math.sqrt(n) + math.sqrt(m)) ** 2)
+
+
+def _ks_equal_sizes(reach: int, n: int) -> float:
+    """Exact tail of D ≥ reach / n for two samples of n: ``2 Σ (-1)^(k-1) C(2n, n - k·reach) / C(2n, n)``.
+
+    Source: Gnedenko and Korolyuk 1951, by reflecting lattice paths.
+    """
+    from scipy.special import gammaln
+
+    if reach <= 1:
+        return 1.0
+    away = np.arange(1, n // reach + 1) * reach
+    logs = 2 * gammaln(n + 1) - gammaln(n - away + 1) - gammaln(n + away + 1)
+    signs = np.where(np.arange(len(away)) % 2, -1.0, 1.0)
+    return float(min(1.0, max(0.0, 2 * np.sum(signs * np.exp(logs)))))
+
+
+def _smirnov_tail(n: int, x: float) -> float:
+    """Upper tail of the one-sided one-sample statistic: ``Σ C(n, j) x (x + j/n)^(j-1) (1 - x - j/n)^(n-j)``.
+
+    The terms are a smooth function of j that vanishes with all its derivatives at both ends, so that every k-th of
+    them, times k, gives the sum to rounding (trapezoidal rule). Source: Birnbaum and Tingey 1951; what
+    ``scipy.special.smirnov`` sums in full, some 50 ms at n = 50,000.
+    """
+    from scipy.special import gammaln
+
+    step = max(1, n // 4_000)
+    j = np.arange(0, math.floor(n * (1 - x)), step)
+    above = x + j / n
+    logs = gammaln(n + 1) - gammaln(j + 1) - gammaln(n - j + 1)
+    logs += (j - 1) * np.log(above) + (n - j) * np.log1p(-above)
+    return float(step * x * np.sum(np.exp(logs)))
 
 
 def _ks_exact(statistic: float, n: int, m: int) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.frame import CodedColumn, Column, Frame, NumericColumn, UnreadColumn
+from driftwell.frame import CodedColumn, Column, CompositeColumn, Frame, NumericColumn, UnreadColumn
 from driftwell.profiles.reference import Reference
 from driftwell.profiles.sample import row_hashes
 from driftwell.quality.rules import Rule
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["judge_duplicates", "with_examples"]
 
+MOST_ROWS = 20_000
 MOST = 5
 Mask = npt.NDArray[np.bool_]
 
@@ -66,6 +67,8 @@ def _value(column: Column, row: int) -> Any:
 def _missing(column: Column, _: Any) -> Mask:
     if isinstance(column, CodedColumn):
         return np.asarray(column.codes < 0)
+    if isinstance(column, CompositeColumn):
+        return column.missing
     assert isinstance(column, NumericColumn)
     nan = np.isnan(column.values)
     return nan if column.missing is None else nan | column.missing
@@ -90,12 +93,12 @@ MARKED: dict[str, Callable[[Column, Any], Mask]] = {"missing": _missing, "range"
 
 
 def judge_duplicates(rule: Rule, reference: Reference, rows: pa.Table, alpha: float) -> QualityVerdict:
-    """The share of rows that repeat an earlier one; of at most as many rows as the reference has, because repeats
-    become more with the number of rows. Cost: one hash of each cell."""
+    """The share of rows that repeat an earlier one; of the first 20,000 and of at most as many as the reference has,
+    because repeats become more with the number of rows. Cost: one hash of each of their cells."""
     if not rows.num_rows or not reference.kinds.keys() <= set(rows.column_names):
         reason = "there are no rows with every feature to compare"
         return QualityVerdict("duplicates", None, "no_data", Severity.NONE, n=rows.num_rows, reason=reason)
-    table = rows.select(reference.feature_names).slice(0, reference.n_rows)
+    table = rows.select(reference.feature_names).slice(0, min(reference.n_rows, MOST_ROWS))
     repeats = _repeated(table, reference)
     known = reference.history.repeated if reference.history is not None else 0
     after = (len(repeats), table.num_rows)
