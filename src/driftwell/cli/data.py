@@ -24,8 +24,16 @@ Methods = Annotated[list[str] | None, typer.Option("--method", help="Drift metho
 Columns = Annotated[
     list[str] | None, typer.Option("--column", help="Compare this column (repeatable); default all of the reference.")
 ]
+Multivariate = Annotated[
+    str | None, typer.Option("--multivariate", help="Also test whole rows, for example by 'portfolio' or 'mmd'.")
+]
 Html = Annotated[str | None, typer.Option("--html", help="Write the HTML report here.")]
-FailOn = Annotated[str | None, typer.Option("--fail-on", help="Exit with 1 on 'drift', or only on 'high' severity.")]
+FailOn = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-on", help="Exit with 1 on 'drift', or only on 'high' severity; with 2 where a column cannot be judged."
+    ),
+]
 
 
 def baseline(
@@ -52,7 +60,7 @@ def baseline(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Build a reference from a table, and with --model register it in the store too."""
+    """Build a reference from a table and say what is weak about it; with --model register it in the store too."""
     from driftwell.profiles.reference import Reference
 
     if version is not None and model is None:
@@ -71,15 +79,18 @@ def baseline(
         registered = {"model": model, "version": version or DEFAULT_VERSION, "store": runtime.store.url}
         runtime.put_reference(model, version or DEFAULT_VERSION, reference)
         runtime.close()
+    weaknesses = reference.check()
     answer = {
         "output": output, "id": reference.id, "rows": reference.n_rows, "kinds": reference.kinds,
         "ignored": reference.ignored, "registered": registered,
+        "weaknesses": [weakness.to_dict() for weakness in weaknesses],
     }  # fmt: skip
     notes = [f"not a feature: {name} ({reason})" for name, reason in reference.ignored.items()]
     where = f"; registered for {model}" if registered else ""
     lines = [
         f"{output}: reference {reference.id}, {reference.n_rows:,} rows, {len(reference.kinds)} features{where}",
         *notes,
+        *(f"weakness ({weakness.severity}) {weakness.code}: {weakness.message}" for weakness in weaknesses),
     ]
     emit(answer, as_json, "\n".join(lines))
     return 0
@@ -91,6 +102,7 @@ def monitor(
     column: Columns = None,
     method: Methods = None,
     threshold: Thresholds = None,
+    multivariate: Multivariate = None,
     output: Outputs = None,
     html: Html = None,
     fail_on: FailOn = None,
@@ -99,7 +111,8 @@ def monitor(
     """Compare a table with a saved reference."""
     from driftwell.profiles.reference import Reference
 
-    return _report(Reference.load(baseline), data, column, method, threshold, _paths(output, html), fail_on, as_json)
+    options = _options(column, method, threshold, multivariate)
+    return _report(Reference.load(baseline), data, options, _paths(output, html), fail_on, as_json)
 
 
 def compare(
@@ -108,35 +121,44 @@ def compare(
     column: Columns = None,
     method: Methods = None,
     threshold: Thresholds = None,
+    multivariate: Multivariate = None,
     output: Outputs = None,
     html: Html = None,
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> int:
     """Compare two tables."""
-    return _report(reference, current, column, method, threshold, _paths(output, html), fail_on, as_json)
+    options = _options(column, method, threshold, multivariate)
+    return _report(reference, current, options, _paths(output, html), fail_on, as_json)
 
 
 def _paths(output: list[str] | None, html: str | None) -> list[str]:
     return [*(output or []), *([html] if html else [])]
 
 
+def _options(
+    columns: list[str] | None, method: list[str] | None, threshold: list[str] | None, multivariate: str | None
+) -> dict[str, Any]:
+    """The arguments of ``driftwell.compare`` that the command line gives."""
+    given = {"columns": columns or None, "method": method or None, "threshold": _threshold(threshold)}
+    return given | {"multivariate": multivariate}
+
+
 def _report(
-    reference: Any, current: str, columns: list[str] | None, method: list[str] | None, threshold: list[str] | None,
-    outputs: list[str], fail_on: str | None, as_json: bool,
-) -> int:  # fmt: skip
+    reference: Any, current: str, options: dict[str, Any], outputs: list[str], fail_on: str | None, as_json: bool
+) -> int:
     from driftwell.drift import compare
 
     if fail_on not in (None, "drift", "high"):
         raise BadInput(f"--fail-on takes 'drift' or 'high', not {fail_on!r}")
-    result = compare(
-        reference, current, columns=columns or None, method=method or None, threshold=_threshold(threshold)
-    )
+    result = compare(reference, current, **options)
     for path in progress(outputs, len(outputs), "writing"):
         write_report(result, path)
     emit(result.to_dict(), as_json, _text(result, outputs))
     found = result.drift_detected if fail_on == "drift" else str(result.severity) == "high" if fail_on else False
-    return 1 if found else 0
+    # A gate that was asked for does not let pass what it could not judge.
+    unjudged = fail_on is not None and any(c.error or c.status == "broken" for c in result.columns.values())
+    return 1 if found else 2 if unjudged else 0
 
 
 def _text(result: DriftResult, outputs: list[str]) -> str:
@@ -155,10 +177,15 @@ def _text(result: DriftResult, outputs: list[str]) -> str:
         for c in result.columns.values()
     ]
     summary = result.summary
-    head = f"{result.status}: {summary['n_drifted']} of {summary['n_columns']} columns drifted " \
+    broken = f", {summary['n_broken']} broken" if summary["n_broken"] else ""
+    head = f"{result.status}: {summary['n_drifted']} of {summary['n_columns']} columns drifted{broken} " \
            f"({summary['n_reference']:,} reference and {summary['n_current']:,} current rows)"  # fmt: skip
     body = table(("column", "kind", "status", "severity", "method", "value", "threshold", "p adjusted", "score"), rows)
     errors = [f"{c.name}: {c.error}" for c in result.columns.values() if c.error]
+    if result.multivariate is not None:
+        whole = result.multivariate
+        said = "DRIFT" if whole.drifted else whole.status
+        errors.append(f"all columns together ({whole.method}): {said}, {whole.reason or f'p {whole.p_value:.3g}'}")
     return "\n".join([head, "", body, *errors, *result.notes, *(f"wrote {Path(p)}" for p in outputs)])
 
 

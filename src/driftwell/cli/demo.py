@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,19 @@ def demo(
     flags = [f"--output={output}"]
     flags += [name for name, wanted in (("--serve", serve), ("--short", short), ("--json", as_json)) if wanted]
     # A process of its own: the example is a program of the user's kind, not part of the package.
-    return subprocess.run([sys.executable, str(script), *flags], check=False).returncode  # noqa: S603 - our own file
+    process = subprocess.Popen([sys.executable, str(script), *flags])  # noqa: S603 - our own file
+    return _ended_with_us(process)
+
+
+def _ended_with_us(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a child; a SIGTERM that reaches this process alone is passed on, so that nothing is left running."""
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # the terminal has told the child too
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _folder() -> Path:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from driftwell.reports.coverage import predictions_checked
 from driftwell.reports.reading import items, mapping, records
 from driftwell.reports.views import column_view, tone
 from driftwell.reports.words import (
@@ -254,11 +255,11 @@ def _facts(
 ) -> list[tuple[str, str, str]]:
     statuses = Counter(str(c.get("status") or "no_data") for c in checks)
     words = ", ".join(f"{n} {severity_word(s).lower()}" for s, n in statuses.most_common())
-    rows = sum(number(c.get("n_predictions", c.get("sample_count"))) or 0 for c in checks)
+    rows, exact = predictions_checked(checks)
     firing = sum(a.get("state") == "firing" for a in alerts)
     facts = [
         ("Checks", whole(len(checks)), words),
-        ("Predictions checked", whole(rows), ""),
+        ("Predictions checked", *((whole(rows), "") if exact else (f"at least {whole(rows)}", "the windows overlap"))),
         ("With drift", whole(sum(bool(c.get("drift_detected")) for c in checks)), ""),
     ]
     for panel in panels[:1]:
@@ -374,7 +375,7 @@ def _columns(check: Check) -> Mapping[str, Any]:
 def _level(check: Check, name: str) -> int | None:
     """0 not drifted, 1 drifted, 2 drifted far; None where the feature was not judged."""
     column = mapping(_columns(check).get(name))
-    if name not in _scores(check) or column.get("status") in ("no_data", "error"):
+    if name not in _scores(check) or column.get("status") in ("no_data", "error", "broken"):
         return None
     return 0 if not column.get("drifted") else 2 if column.get("severity") == "high" else 1
 

@@ -52,6 +52,10 @@ METHOD_WORDS = {
     "mann_whitney": "Mann–Whitney",
     "chi_squared": "Chi-squared",
     "fisher_exact": "Fisher exact",
+    "mmd": "MMD",
+    "lsdd": "LSDD",
+    "pca": "PCA reconstruction",
+    "hotelling": "Hotelling’s T²",
 }
 """How a method is written for a reader; any other name has its underscores replaced."""
 
