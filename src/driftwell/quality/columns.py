@@ -17,6 +17,7 @@ from driftwell.results import QualityVerdict
 __all__ = ["JUDGES"]
 
 FAR = 3.0  # widths of the reference's range beyond its ends: where no drift goes, but another unit does
+SPREAD = 10.0  # times the reference's standard deviation
 FAR_SHARES = (0.001, 0.01)  # of values that far outside: warning, critical
 OUTSIDE_SHARE = 0.1  # of values anywhere outside: warning
 GIVEN_SHARE = 0.01  # of values outside a range given by hand: critical
@@ -71,7 +72,8 @@ def _within(rule: Rule, state: State) -> QualityVerdict:
 
 def _within_reference(rule: Rule, sides: Sides) -> QualityVerdict:
     """The reference's own range: a new largest value is no fault, many values outside are odd, and values so far
-    outside that no drift explains them are a fault."""
+    outside that no drift explains them are a fault where the spread of the column grew with them: a shift moves
+    values together, another unit pulls them apart."""
     state = sides.current
     assert isinstance(state, NumericState)
     assert isinstance(sides.reference, NumericState)
@@ -79,7 +81,7 @@ def _within_reference(rule: Rule, sides: Sides) -> QualityVerdict:
     reach = FAR * (high - low)
     m, count = state.count, int(state.cell_counts[0] + state.cell_counts[-1])
     far = at_least_outside(state, low - reach, high + reach) if count and reach > 0 else 0
-    step, p = _range_step(count, far, m), None
+    step, p = _range_step(count, far, m, pulled_apart=_pulled_apart(sides.reference, state)), None
     if step:  # any split of the count between below and above: one term of the union each
         p = min(1.0, (count + 1) * chance(0, sides.reference.count, count, m))
         step = step if p <= sides.alpha else 0
@@ -91,12 +93,18 @@ def _within_reference(rule: Rule, sides: Sides) -> QualityVerdict:
     )  # fmt: skip
 
 
-def _range_step(count: int, far: int, m: int) -> int:
-    """Many values outside are a warning, few far outside as well; more of those are critical."""
+def _range_step(count: int, far: int, m: int, *, pulled_apart: bool) -> int:
+    """Many values outside are a warning, few far outside as well; more of those, pulled apart, are critical."""
     if not count:
         return 0
     warn, worst = FAR_SHARES
-    return 2 if far >= worst * m else int(far >= warn * m or count >= OUTSIDE_SHARE * m)
+    return 2 if pulled_apart and far >= worst * m else int(far >= warn * m or count >= OUTSIDE_SHARE * m)
+
+
+def _pulled_apart(reference: NumericState, current: NumericState) -> bool:
+    """Whether the standard deviation grew many times over, or values became infinite."""
+    grew = bool(reference.std and current.std and current.std >= SPREAD * reference.std)
+    return grew or current.neg_inf + current.pos_inf > 0
 
 
 def _extremes(state: NumericState, low: float, high: float) -> tuple[float, ...]:

@@ -66,6 +66,7 @@ def judge_quality(
     >>> found.status, found.broken, found.verdicts[0].rule
     ('critical', ('age',), 'range')
     """
+    reference = reference.in_rows
     chosen = learn_rules(reference) if rules is None else rules
     alpha = ALPHA / max(1, sum(not rule.given for rule in chosen))
     found = [one for rule in chosen if rule.column is not None for one in _column(rule, reference, profile, alpha)]

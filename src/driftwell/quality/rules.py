@@ -68,6 +68,7 @@ def learn_rules(reference: Reference, settings: Mapping[str, Any] | None = None)
     >>> [rule.limit for rule in rules if rule.kind == "range"], "missing" in {rule.kind for rule in rules}
     ([(0.0, 120.0)], False)
     """
+    reference = reference.in_rows
     given = check_options(settings, reference.kinds)
     rules: list[Rule] = []
     for column, kind in reference.kinds.items():

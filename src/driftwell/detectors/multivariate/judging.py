@@ -14,6 +14,7 @@ from driftwell.detectors.multivariate.encoding import Encoded, encode_rows
 from driftwell.detectors.multivariate.features import PortfolioResult, RandomFeatureResult
 from driftwell.detectors.multivariate.inputs import check_count, check_share, generator
 from driftwell.detectors.multivariate.methods import MultivariateMethod, multivariate_method
+from driftwell.detectors.multivariate.pairwise import mmd
 from driftwell.detectors.multivariate.results import MultivariateResult
 from driftwell.errors import BadInput, InsufficientData, UnknownName
 from driftwell.kernels.empirical import distances_from_sorted
@@ -72,6 +73,7 @@ def judge_rows(
     seed: int = 0,
     columns: Sequence[str] | None = None,
     min_samples: int = 100,
+    bandwidth: float | None = None,
 ) -> MultivariateVerdict:
     """Whether the rows of two tables, all columns together, come from one distribution.
 
@@ -90,6 +92,9 @@ def judge_rows(
         and named in ``notes``.
     min_samples
         Fewer rows on either side: ``no_data``.
+    bandwidth
+        Of the kernel of ``mmd``, on rows whose columns are standardised; other methods have none. Default: the median
+        heuristic.
 
     Raises
     ------
@@ -127,16 +132,18 @@ def judge_rows(
         data, changed = encode_rows(reference, current, {column: kinds[column] for column in chosen})
         left_out = tuple(f"column {column!r} was left out: {reason}" for column, reason in changed.items())
         unjudged = replace(unjudged, notes=(*unjudged.notes, *left_out))
-        return _judged(unjudged, method, data, seed)
+        return _judged(unjudged, method, data, seed, bandwidth if name == "mmd" else None)
     except InsufficientData as exc:
         return replace(unjudged, reason=str(exc))
     except BadInput as exc:
         return replace(unjudged, status="error", reason=str(exc))
 
 
-def _judged(verdict: MultivariateVerdict, method: MultivariateMethod, data: Encoded, seed: int) -> MultivariateVerdict:
+def _judged(
+    verdict: MultivariateVerdict, method: MultivariateMethod, data: Encoded, seed: int, bandwidth: float | None
+) -> MultivariateVerdict:
     count = max(method.n_permutations, min(math.ceil(2 / verdict.alpha), MOST_PERMUTATIONS))
-    test = method.run(data, count, seed)
+    test = method.run(data, count, seed) if bandwidth is None else mmd(data, count, bandwidth, seed)
     notes = (*verdict.notes, *test.notes)
     if method.n_permutations and 1 / (count + 1) > verdict.alpha:
         notes = (*notes, f"alpha lies below 1/{count + 1}, the smallest p-value of {count} relabellings")

@@ -12,7 +12,7 @@ from driftwell.detectors.multivariate.features import portfolio, random_features
 from driftwell.detectors.multivariate.linear import hotelling, pca
 from driftwell.detectors.multivariate.pairwise import energy, mmd
 from driftwell.detectors.multivariate.results import MultivariateResult
-from driftwell.errors import UnknownName
+from driftwell.errors import BadInput, UnknownName
 
 __all__ = ["MULTIVARIATE", "MultivariateMethod", "multivariate_method"]
 
@@ -116,6 +116,8 @@ MULTIVARIATE: dict[str, MultivariateMethod] = {m.name: m for m in _TABLE}
 
 def multivariate_method(name: str) -> MultivariateMethod:
     """The method of this name, or one clear error that lists the known ones."""
+    if not isinstance(name, str):
+        raise BadInput(f"multivariate is the name of one method. Got {name!r}")
     if name not in MULTIVARIATE:
         raise UnknownName("multivariate method", name, MULTIVARIATE)
     return MULTIVARIATE[name]
