@@ -48,6 +48,7 @@ def baseline(
     timestamp: Annotated[str | None, typer.Option(help="Column of the event times.")] = None,
     prediction_id: Annotated[str | None, typer.Option("--prediction-id", help="Column of the ids.")] = None,
     segment: Annotated[str | None, typer.Option(help="Column of the segments.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Column of row weights.")] = None,
     feature: Annotated[
         list[str] | None,
         typer.Option("--feature", help="A column that is a feature (repeatable); default all without a role."),
@@ -67,7 +68,7 @@ def baseline(
         raise BadInput("--version names a version of a model: give --model too")
     reference = Reference.from_data(
         data, feature_names=feature or None, kinds=pairs(kind, "--kind") or None, prediction=prediction, score=score,
-        label=label, timestamp=timestamp, prediction_id=prediction_id, segment=segment, name=model,
+        label=label, timestamp=timestamp, prediction_id=prediction_id, segment=segment, weights=weights, name=model,
         version=version, performance=_numbers(pairs(performance, "--performance")),
     )  # fmt: skip
     reference.save(output)

@@ -24,7 +24,7 @@ def contributions(pair: Pair) -> tuple[Contribution, ...]:
     Nothing where a side is empty. Numeric groups are the runs of bins that PSI compares, categories are themselves.
     """
     try:
-        reference, current = pair.groups
+        reference, current = pair.measured_groups
     except InsufficientData:
         return ()
     labels = _labels(pair)
@@ -39,12 +39,13 @@ def contributions(pair: Pair) -> tuple[Contribution, ...]:
 
 
 def _labels(pair: Pair) -> list[str]:
-    """Names of the groups in the order of ``pair.groups``, without the one of missing rows."""
-    if isinstance(pair.reference, NumericState):
-        return [] if pair.reference.bins is None else _ranges(pair.reference.bins)
-    assert isinstance(pair.reference, CategoricalState)
-    names = list(pair.reference.vocabulary.categories) if pair.reference.vocabulary else []
-    seen_other = pair.reference.other or pair.current.other if isinstance(pair.current, CategoricalState) else 0
+    """Names of the groups in the order of ``pair.measured_groups``, without the one of missing rows."""
+    reference = pair.base
+    if isinstance(reference, NumericState):
+        return [] if reference.bins is None else _ranges(reference.bins)
+    assert isinstance(reference, CategoricalState)
+    names = list(reference.vocabulary.categories) if reference.vocabulary else []
+    seen_other = reference.other or pair.current.other if isinstance(pair.current, CategoricalState) else 0
     return [*names, "(other)"] if seen_other else names
 
 

@@ -31,7 +31,7 @@ def assemble(
     notes: tuple[str, ...] = (),
 ) -> DriftResult:
     """The result of a comparison; columns that ``quality`` found broken are held back."""
-    enough = min(reference.n_rows, current.n_rows) >= policy.min_samples
+    enough = min(reference.effective_size, current.n_rows) >= policy.min_samples
     judged = dict(columns) if quality is None else hold_back(columns, quality)
     return DriftResult(
         **verdict_of(judged, multivariate, enough=enough),
@@ -91,7 +91,7 @@ def _notes(
     notes = [f"{name} is broken, not drifted: {why}" for name, why in (quality.reasons if quality else {}).items()]
     notes += [f"{name} is not compared: {reason}" for name, reason in reference.ignored.items()]
     notes += filter(None, (_grouped(name, pair.reference) for name, pair in pairs.items()))
-    least = min(reference.n_rows, current.n_rows)
+    least = min(reference.effective_size, current.n_rows)
     if least < policy.min_samples:
         notes.append(f"{least} rows on one side; below {policy.min_samples} nothing is judged")
     return notes

@@ -13,6 +13,7 @@ from driftwell.drift.facets import facet_pairs, facet_policy, fold_facets
 from driftwell.drift.rows import Rows
 from driftwell.profiles.composite import CompositeState
 from driftwell.profiles.profile import State
+from driftwell.profiles.weighted import in_rows
 from driftwell.results import ColumnResult
 
 __all__ = ["Sides", "judge_columns"]
@@ -42,7 +43,9 @@ def judge_columns(
             pairs |= parts
         else:
             rows = sides.rows.of(name) if sides.rows is not None and reference.kind == "numeric" else None
-            pairs[name] = Pair(reference, current, sides.exact.get(name), rows=rows)
+            sampled = sides.rows is not None and sides.rows.sampled
+            known = Pair(in_rows(reference), current, sides.exact.get(name), rows=rows, sampled=sampled)
+            pairs[name] = replace(known, weighed=reference) if reference.weighting is not None else known
     judged = {name: _drawn(found, pairs[name]) for name, found in judge(pairs, facet_policy(policy, facets)).items()}
     whole = {
         name: judged[name]

@@ -14,14 +14,18 @@ from driftwell.drift.assembly import assemble, unread
 from driftwell.drift.columns import Sides, judge_columns
 from driftwell.drift.outputs import output_policy
 from driftwell.drift.result import DriftResult
-from driftwell.drift.rows import Rows
+from driftwell.drift.rows import Rows, ordered
 from driftwell.drift.whole_rows import WholeRows
 from driftwell.errors import BadInput, MergeError, UnknownName
-from driftwell.frame import read_table
+from driftwell.frame import Frame, NumericColumn, read_table
 from driftwell.kernels.empirical import distances_from_sorted
-from driftwell.profiles.profile import PLAIN, Profile, Visit
+from driftwell.profiles.freezing import freeze_reference
+from driftwell.profiles.numeric import NumericBins, build_numeric, sorted_values
+from driftwell.profiles.profile import PLAIN, Profile, State, Visit
 from driftwell.profiles.rebinning import rebin_profile
-from driftwell.profiles.reference import Reference, freeze_reference, rename
+from driftwell.profiles.reference import Reference, rename
+from driftwell.profiles.roles import feature_columns
+from driftwell.profiles.weighted import profile_in_rows
 from driftwell.quality import QualityResult, judge_quality, learn_rules
 
 if TYPE_CHECKING:
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["compare", "compare_profile"]
 
 Floats = npt.NDArray[np.float64]
-_NONE: Floats = np.empty(0)
 
 
 def compare(
@@ -120,22 +123,20 @@ def compare(
         counted, notes = in_bins_of(frozen, current)
         found = _quality(frozen, counted, quality)
         return compare_profile(frozen, counted, policy, columns=columns, quality=found, notes=notes)
+    exact: dict[str, tuple[float, float]] = {}
     if isinstance(reference, Reference):
         chosen = _chosen(reference, columns, policy)
         after = rename(read_table(current, feature_names=reference.feature_names), feature_map)
-        profiled = reference.profile_of(after, columns=chosen)
-        exact: dict[str, tuple[float, float]] = {}
-        rows = Rows(reference.sample, after)
+        rows = Rows.beside(reference, after)
+        profiled = reference.profile_of(after, columns=chosen, visit=_distances_to(rows, exact))
     else:
-        # With the rows of both sides at hand each column is sorted once a side, and order statistics are exact.
-        ordered: dict[str, Floats] = {}
-        exact = {}
         before = read_table(reference)
-        reference = freeze_reference(before, {}, visit=ordered.__setitem__)
-        chosen = _chosen(reference, columns, policy)
-        after = rename(read_table(current, feature_names=reference.feature_names), feature_map)
-        profiled = reference.profile_of(after, columns=chosen, visit=_against(ordered, exact))
+        after = rename(read_table(current, feature_names=feature_columns(before)), feature_map)
         rows = Rows(before, after)
+        known: dict[str, State] = {}
+        reference = freeze_reference(before, {}, visit=_both_sides(after, columns, exact, known))
+        chosen = _chosen(reference, columns, policy)
+        profiled = reference.profile_of(after, columns=chosen, known=known)
     found = _quality(reference, profiled, quality, rows=after)
     return compare_profile(
         reference, profiled, policy, columns=chosen, exact=exact, rows=rows, quality=found, whole=whole
@@ -196,7 +197,7 @@ def compare_profile(
 def in_bins_of(reference: Reference, profile: Profile) -> tuple[Profile, tuple[str, ...]]:
     """The profile in the reference's bins, and what is uncertain about one that was counted without a reference."""
     if profile.edges_id == reference.edges_id:
-        return profile, ()
+        return profile_in_rows(profile), ()
     if profile.edges_id == PLAIN:
         return rebin_profile(profile, reference)
     raise MergeError(
@@ -227,12 +228,37 @@ def _chosen(reference: Reference, columns: Sequence[str] | None, policy: Policy)
     return named
 
 
-def _against(ordered: dict[str, Floats], exact: dict[str, tuple[float, float]]) -> Visit:
-    """Take both distances of a column while its sorted values are at hand, then let go of the reference's."""
+def _both_sides(
+    after: pa.Table, columns: Sequence[str] | None, exact: dict[str, tuple[float, float]], known: dict[str, State]
+) -> Visit:
+    """Count a column's current rows, and take both distances, while the sorted values of its reference are at hand:
+    each column is sorted once a side, and no more than a few are kept sorted at a time."""
+    wanted = set(after.column_names if columns is None else columns).intersection(after.column_names)
 
-    def visit(name: str, values: Floats) -> None:
-        sides = [side[: int(np.searchsorted(side, np.nan, "left"))] for side in (ordered.pop(name, _NONE), values)]
-        if all(map(len, sides)):
-            exact[name] = distances_from_sorted(*sides)
+    def visit(name: str, values: Floats, bins: NumericBins) -> None:
+        column = Frame.of(after.select([name]), kinds={name: "numeric"}).columns[name] if name in wanted else None
+        if isinstance(column, NumericColumn):
+            theirs = sorted_values(column)
+            known[name] = build_numeric(column, bins, theirs)
+            _take_distances(name, values, theirs, exact)
 
     return visit
+
+
+def _distances_to(rows: Rows, exact: dict[str, tuple[float, float]]) -> Visit | None:
+    """Take both distances to a reference whose sample holds all of its rows."""
+    before = rows.reference
+    if before is None or rows.sampled:
+        return None
+
+    def visit(name: str, values: Floats, _: NumericBins) -> None:
+        if name in before.column_names:
+            _take_distances(name, ordered(before, name), values, exact)
+
+    return visit
+
+
+def _take_distances(name: str, before: Floats, after: Floats, exact: dict[str, tuple[float, float]]) -> None:
+    sides = [side[: int(np.searchsorted(side, np.nan, "left"))] for side in (before, after)]
+    if all(map(len, sides)):
+        exact[name] = distances_from_sorted(*sides)

@@ -16,17 +16,28 @@ from driftwell.profiles.numeric import sorted_values
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Rows"]
+    from driftwell.profiles.reference import Reference
+
+__all__ = ["Rows", "ordered"]
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Two Arrow tables with the names of the reference; ``reference`` may be a sample, or None where none was kept."""
+    """Two Arrow tables with the names of the reference; ``reference`` is None where no rows of it were kept, and
+    ``sampled`` where not all were."""
 
     reference: pa.Table | None
     current: pa.Table
+    sampled: bool = False
+
+    @staticmethod
+    def beside(reference: Reference, current: pa.Table) -> Rows:
+        """Current rows beside the row sample of a reference, which may hold all of its rows; rows that have weights
+        stand for no sample."""
+        sample = None if reference.in_rows is not reference else reference.sample
+        return Rows(sample, current, sampled=sample is None or sample.num_rows < reference.n_rows)
 
     def of(self, name: str) -> Callable[[], tuple[Floats, Floats]] | None:
         """A function that gives ``numbers`` of a column, None where one side has no rows of it."""
@@ -37,11 +48,12 @@ class Rows:
 
         Cost: one sort a side, at every call.
         """
-        reference, current = (_ordered(side, name) for side in (self.reference, self.current))
+        reference, current = (ordered(side, name) for side in (self.reference, self.current))
         return reference, current
 
 
-def _ordered(table: pa.Table, name: str) -> Floats:
+def ordered(table: pa.Table, name: str) -> Floats:
+    """The sorted numbers of one column, NaN dropped."""
     column = Frame.of(table.select([name]), kinds={name: "numeric"}).columns[name]
     if not isinstance(column, NumericColumn):
         return np.empty(0)

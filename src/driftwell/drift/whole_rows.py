@@ -31,6 +31,8 @@ class WholeRows:
         BadInput
             The rows of a side are not at hand.
         """
+        if reference.in_rows is not reference:
+            raise BadInput(f"multivariate={self.method!r} takes rows for equals, and those of this one have weights")
         if rows is None or rows.reference is None:
             raise BadInput(f"multivariate={self.method!r} needs rows, and this reference keeps none: build it again")
         return judge_rows(

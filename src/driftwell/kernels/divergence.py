@@ -16,7 +16,7 @@ __all__ = [
     "total_variation",
 ]
 
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64] | npt.NDArray[np.float64]  # rows of a weighted reference come in fractions
 Floats = npt.NDArray[np.float64]
 
 

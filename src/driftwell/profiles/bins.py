@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -92,32 +93,57 @@ def sorted_values(column: NumericColumn) -> Floats:
     return np.sort(values)
 
 
-def freeze_bins(values: Floats) -> NumericBins:
-    """Freeze the bins of a reference column from its sorted values (as ``sorted_values`` gives them)."""
+def freeze_bins(values: Floats, units: Ints | None = None, per_row: float = 1.0) -> NumericBins:
+    """Freeze the bins of a reference column from its sorted values (as ``sorted_values`` gives them).
+
+    Of a weighted column ``units`` are the weights of its finite values, ``per_row`` what an effective row has of them:
+    the edges are cut at cumulated weight.
+    """
     finite = finite_part(values)[0]
-    n = len(finite)
-    if n == 0:
+    if len(finite) == 0:
         return NumericBins(np.empty(0), np.zeros(1, np.int64), 0.0, 20)
     starts = np.flatnonzero(np.concatenate(([True], finite[1:] != finite[:-1])))
-    repeats = np.diff(np.append(starts, n))
-    least = 1 if len(starts) <= MAX_DISTINCT else max(2, math.ceil(n / ATOM_SHARE))
+    runs = np.diff(np.append(starts, len(finite)))
+    repeats = runs if units is None else np.add.reduceat(units, starts) / per_row
+    n = len(finite) if units is None else units.sum() / per_row
+    least = 0 if len(starts) <= MAX_DISTINCT else max(2, math.ceil(n / ATOM_SHARE))
     is_atom = repeats >= least
     atoms = finite[starts[is_atom]]
-    rest = finite[np.repeat(~is_atom, repeats)]
-    n_fine = round(len(rest) * FINE_BINS / n)
-    positions = [-(-i * len(rest) // n_fine) for i in range(n_fine)] if n_fine else []
-    tails = [min(n - 1, int(share * n)) for share in TAILS] if len(rest) else []
+    others = np.repeat(~is_atom, runs)
+    rest, rest_units = finite[others], None if units is None else units[others]
+    held = len(rest) if rest_units is None else rest_units.sum() / per_row
+    n_fine = round(held * FINE_BINS / n)
+    positions = _places([-(-i * held // n_fine) for i in range(n_fine)], rest_units, per_row)
+    tails = _places([min(n - 1, int(share * n)) for share in TAILS] if len(rest) else [], units, per_row)
     with np.errstate(over="ignore"):  # beyond the largest float64 there is no edge
         ends = np.nextafter(np.append(atoms, finite[-1]), np.inf)
     edges = np.unique(np.concatenate((atoms, ends, rest[positions], finite[tails], finite[:1])) + 0.0)
     edges = edges[np.isfinite(edges)]
-    counts = np.diff(np.concatenate(([0], np.searchsorted(finite, edges, "left"), [n])))
-    centre = float(finite[n // 2]) + 0.0
+    cuts = np.concatenate(([0], np.searchsorted(finite, edges, "left"), [len(finite)]))
+    counts = np.diff(cuts if units is None else np.concatenate(([0], np.cumsum(units)))[cuts])
+    centre = float(finite[_places([n // 2], units, per_row)[0]]) + 0.0
     centre = centre if abs(centre) <= _MAX_CENTRE else 0.0
-    spread = np.sort(np.abs(finite - centre))[min(n - 1, int(0.9999 * n))]
-    shift = exact.choose_shift(float(spread) or max(abs(centre), 1.0))
+    shift = exact.choose_shift(_spread(finite, centre, units, per_row) or max(abs(centre), 1.0))
     draft = NumericBins(edges, np.zeros(len(edges) + 1, np.int64), centre, shift)
-    return NumericBins(edges, _groups(counts, draft.atoms, n), centre, shift)
+    return NumericBins(edges, _groups(counts, draft.atoms, int(counts.sum())), centre, shift)
+
+
+def _places(ranks: Sequence[float], units: Ints | None, per_row: float) -> Sequence[int] | Ints:
+    """Positions of the values that have these ranks, counted in effective rows where there are weights."""
+    if units is None:
+        return [int(rank) for rank in ranks]
+    ends = np.cumsum(units) / per_row
+    return np.minimum(np.searchsorted(ends, np.asarray(ranks, np.float64), "right"), len(units) - 1)
+
+
+def _spread(finite: Floats, centre: float, units: Ints | None, per_row: float) -> float:
+    """The distance from the centre that one row in 10,000 exceeds."""
+    far = np.abs(finite - centre)
+    if units is None:
+        return float(np.sort(far)[min(len(far) - 1, int(0.9999 * len(far)))])
+    order = np.argsort(far)
+    n = units.sum() / per_row
+    return float(far[order][_places([min(n - 1, int(0.9999 * n))], units[order], per_row)[0]])
 
 
 def _groups(counts: Ints, atoms: npt.NDArray[np.bool_], n: int) -> npt.NDArray[np.int64]:

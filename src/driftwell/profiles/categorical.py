@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from driftwell.errors import MergeError
 from driftwell.frame import BOOLEAN_CATEGORIES, CodedColumn
+from driftwell.profiles.weights import Units, Weighting
 
 __all__ = [
     "BOOLEAN_VOCABULARY",
@@ -61,7 +62,8 @@ class CategoricalState:
 
     ``newcomers`` names the other values, with exact counts, as long as there are at most 256 of them; beyond that
     it keeps the 256 whose hashes are smallest, so that merging in any order keeps the same ones. The mass of the
-    other values is always exact.
+    other values is always exact. Where rows have weights (``weighting``) all counts but ``count`` and ``n_rows`` are
+    in units of 2**-20.
     """
 
     vocabulary: Vocabulary | None
@@ -71,16 +73,27 @@ class CategoricalState:
     missing: int = 0
     invalid: int = 0
     kind: str = "categorical"
+    weighting: Weighting | None = None
 
     @cached_property
     def count(self) -> int:
         """Rows that hold a value."""
-        return int(self.counts.sum())
+        return int(self.counts.sum()) if self.weighting is None else self.weighting.present
 
     @property
     def n_rows(self) -> int:
         """All rows."""
-        return self.count + self.missing
+        return self.units if self.weighting is None else self.weighting.rows
+
+    @property
+    def units(self) -> int:
+        """What all rows count together: their number, or their weight in units of 2**-20."""
+        return int(self.counts.sum()) + self.missing
+
+    @property
+    def missing_share(self) -> float | None:
+        """Share of the rows that hold no value, by weight where they have weights; None without rows."""
+        return self.missing / self.units if self.units else None
 
     @property
     def other(self) -> int:
@@ -123,25 +136,30 @@ class CategoricalState:
             missing=self.missing + other.missing,
             invalid=self.invalid + other.invalid,
             kind=self.kind,
+            weighting=self.weighting and other.weighting and self.weighting.plus(other.weighting),
         )
 
 
-def freeze_vocabulary(column: CodedColumn) -> Vocabulary:
-    """The categories of a reference column; of more than 1,000 the most frequent (ties by name)."""
+def freeze_vocabulary(column: CodedColumn, units: Units | None = None) -> Vocabulary:
+    """The categories of a reference column; of more than 1,000 the most frequent (ties by name), or the heaviest where
+    rows have weights."""
     if column.kind == "boolean":
         return BOOLEAN_VOCABULARY
-    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.categories))
+    counts = _tally(column, units)
     seen = [(int(-c), name) for c, name in zip(counts, column.categories, strict=True) if c]
     if len(seen) > MAX_VOCABULARY:
         seen = sorted(seen)[:MAX_VOCABULARY]
     return Vocabulary(tuple(sorted(name for _, name in seen)))
 
 
-def build_categorical(column: CodedColumn, vocabulary: Vocabulary) -> CategoricalState:
-    """Count a column in a frozen vocabulary. Cost: one pass over the codes, one look-up a distinct value."""
-    codes = column.codes
-    missing = int(np.count_nonzero(codes < 0))
-    counts = np.bincount(codes[codes >= 0] if missing else codes, minlength=len(column.categories))
+def build_categorical(column: CodedColumn, vocabulary: Vocabulary, units: Units | None = None) -> CategoricalState:
+    """Count a column in a frozen vocabulary, each row as one or by its units of weight.
+
+    Cost: one pass over the codes, one look-up a distinct value.
+    """
+    counts = _tally(column, units)
+    missing = (len(column.codes) if units is None else int(units.sum())) - int(counts.sum())
+    invalid = column.invalid if units is None else min(missing, round(column.invalid * units.mean()))
     cells = np.zeros(len(vocabulary.categories) + 1, np.int64)
     newcomers: dict[str, int] = {}
     for name, count in zip(column.categories, counts.tolist(), strict=True):
@@ -150,7 +168,16 @@ def build_categorical(column: CodedColumn, vocabulary: Vocabulary) -> Categorica
             cells[cell] += count
             if cell < 0:
                 newcomers[name] = count
-    return CategoricalState(vocabulary, vocabulary.id, cells, _keep(newcomers), missing, column.invalid, column.kind)
+    return CategoricalState(vocabulary, vocabulary.id, cells, _keep(newcomers), missing, invalid, column.kind)
+
+
+def _tally(column: CodedColumn, units: Units | None) -> Ints:
+    """Rows, or units of weight, of each category; sums of units stay below 2**53 and so are exact."""
+    held = column.codes >= 0
+    codes, weights = (
+        (column.codes, units) if held.all() else (column.codes[held], None if units is None else units[held])
+    )
+    return np.bincount(codes, weights=weights, minlength=len(column.categories)).astype(np.int64)
 
 
 def _keep(newcomers: dict[str, int]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,9 +16,20 @@ from driftwell.kernels.exact import PLAIN_SHIFT
 from driftwell.profiles.categorical import CategoricalState, Vocabulary
 from driftwell.profiles.composite import FACETS, CompositeBins, CompositeState, Part, PartBins, attach
 from driftwell.profiles.grid import MAX_CELLS, NO_VALUES, Grid
+from driftwell.profiles.layout import (
+    Codes,
+    Document,
+    Numbers,
+    Numbers2,
+    Parts,
+    WeightedCodes,
+    WeightedNumbers,
+    Written,
+)
 from driftwell.profiles.numeric import CERTAIN, PLAIN_BINS, NumericBins, NumericState, Uncertainty
 from driftwell.profiles.packing import int_in, int_out, pack, pack_sums, pack_tight, unpack, unpack_sums
 from driftwell.profiles.profile import Bins, Profile, State, merge_profiles
+from driftwell.profiles.weights import Weighting
 
 __all__ = [
     "Summary",
@@ -55,66 +66,7 @@ class Summary(NamedTuple):
     missing: int
 
 
-class _Codes(msgspec.Struct, tag="codes", array_like=True):
-    """A categorical or boolean column as it is written; by position, for leaves are small and many."""
-
-    kind: Literal["categorical", "boolean"]
-    bins_id: str
-    bins: dict[str, Any] | None
-    counts: bytes
-    rows: tuple[int, int]
-    newcomers: list[tuple[str, int]]
-
-
-class _Numbers(msgspec.Struct, tag="numbers", array_like=True):
-    """A numeric column as it is written; ``finite`` and ``total`` spare readers of totals the unpacking."""
-
-    bins_id: str
-    bins: dict[str, Any] | None
-    counts: bytes
-    rows: tuple[int, int, int, int, int]
-    centre: float
-    shift: int
-    sums: tuple[bytes, bytes]
-    large: list[tuple[int, bytes]]
-    squares: bytes
-    range: tuple[float | None, float | None]
-    finite: int
-    total: bytes
-
-
-class _Numbers2(_Numbers, tag="numbers2", array_like=True):
-    """What version 2 adds. ``sums`` is packed tight, as one array where the sums fit into 62 bits; ``grid`` is the
-    shift, the differences of the cells and the counts."""
-
-    rounded: int = 0
-    grid: tuple[int, bytes, bytes] | None = None
-    uncertainty: tuple[int, int, bytes] | None = None
-
-
-class _Parts(msgspec.Struct, tag="parts", array_like=True):
-    """A composite column as it is written: its facets without bins, which ``bins`` has for all of them."""
-
-    kind: str
-    bins_id: str
-    bins: dict[str, Any] | None
-    rows: tuple[int, int, int]
-    facets: list[tuple[str, _Codes | _Numbers | _Numbers2]]
-    sums: bytes
-
-
-_Written = _Codes | _Numbers | _Numbers2 | _Parts
-
-
-class _Document(msgspec.Struct, array_like=True):
-    edges_id: str
-    n_rows: int
-    columns: list[tuple[str, _Written]]
-    outputs: list[tuple[str, _Written]]
-    unread: list[tuple[str, str]]
-
-
-_decoder = msgspec.msgpack.Decoder(_Document)
+_decoder = msgspec.msgpack.Decoder(Document)
 
 
 def encode(profile: Profile, *, edges: bool) -> bytes:
@@ -122,8 +74,8 @@ def encode(profile: Profile, *, edges: bool) -> bytes:
     return _sealed(_document(profile, lambda state: _state_out(state, edges)), VERSION)
 
 
-def _document(profile: Profile, out: Callable[[State], _Written]) -> _Document:
-    return _Document(
+def _document(profile: Profile, out: Callable[[State], Written]) -> Document:
+    return Document(
         edges_id=profile.edges_id,
         n_rows=profile.n_rows,
         columns=[(name, out(profile.columns[name])) for name in sorted(profile.columns)],
@@ -132,7 +84,7 @@ def _document(profile: Profile, out: Callable[[State], _Written]) -> _Document:
     )
 
 
-def _sealed(document: _Document, version: int) -> bytes:
+def _sealed(document: Document, version: int) -> bytes:
     body = msgspec.msgpack.encode(document)
     return MAGIC + bytes([version]) + zlib.crc32(body).to_bytes(4, "little") + body
 
@@ -141,8 +93,10 @@ def identity(profile: Profile) -> bytes:
     """Bytes that a reference's id is the hash of: the layout of version 1 wherever that can hold the column, so that
     ids outlive changes of the format."""
 
-    def old(state: State) -> _Written:
-        return _numbers_out(state, True) if isinstance(state, NumericState) else _state_out(state, True)
+    def old(state: State) -> Written:
+        if isinstance(state, NumericState) and state.weighting is None:
+            return _numbers_out(state, True)
+        return _state_out(state, True)
 
     return _sealed(_document(profile, old), 1)
 
@@ -220,7 +174,7 @@ def _composite_bins_in(document: dict[str, Any]) -> CompositeBins:
     return CompositeBins(document["kind"], facets, dict(document["frozen"]))
 
 
-def _read(data: bytes) -> _Document:
+def _read(data: bytes) -> Document:
     if data[: len(MAGIC)] != MAGIC or len(data) < _HEAD:
         raise FormatError("these bytes are not a Driftwell profile")
     version = data[len(MAGIC)]
@@ -237,10 +191,11 @@ def _read(data: bytes) -> _Document:
         raise FormatError(f"the profile is corrupt: {exc}") from exc
 
 
-def _state_out(state: State, edges: bool) -> _Written:
+def _state_out(state: State, edges: bool) -> Written:
     if not isinstance(state, CompositeState):
-        return _part_out(state, edges)
-    return _Parts(
+        written = _part_out(state, edges)
+        return written if state.weighting is None else _weighted_out(written, state.weighting)
+    return Parts(
         kind=state.kind,
         bins_id=state.bins_id,
         bins=encode_bins(state.bins) if edges and state.bins is not None else None,
@@ -250,9 +205,15 @@ def _state_out(state: State, edges: bool) -> _Written:
     )
 
 
-def _part_out(state: Part, edges: bool) -> _Codes | _Numbers2:
+def _weighted_out(written: Codes | Numbers2, weighting: Weighting) -> WeightedCodes | WeightedNumbers:
+    made = WeightedCodes if isinstance(written, Codes) else WeightedNumbers
+    fields = {name: getattr(written, name) for name in written.__struct_fields__}
+    return made(**fields, weighting=(weighting.rows, weighting.present, int_out(weighting.squares)))
+
+
+def _part_out(state: Part, edges: bool) -> Codes | Numbers2:
     if isinstance(state, CategoricalState):
-        return _Codes(
+        return Codes(
             kind="boolean" if state.kind == "boolean" else "categorical",
             bins_id=state.bins_id,
             bins=encode_bins(state.vocabulary) if edges and state.vocabulary is not None else None,
@@ -262,7 +223,7 @@ def _part_out(state: Part, edges: bool) -> _Codes | _Numbers2:
         )
     plain = _numbers_out(state, edges)
     fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
-    return _Numbers2(
+    return Numbers2(
         **fields | {"counts": pack_tight(state.counts), "sums": pack_sums(state.sum_high, state.sum_low)},
         rounded=state.rounded,
         grid=None if state.grid is None else _grid_out(state.grid),
@@ -272,9 +233,9 @@ def _part_out(state: Part, edges: bool) -> _Codes | _Numbers2:
     )
 
 
-def _numbers_out(state: NumericState, edges: bool) -> _Numbers:
+def _numbers_out(state: NumericState, edges: bool) -> Numbers:
     """A numeric column as version 1 has it."""
-    return _Numbers(
+    return Numbers(
         bins_id=state.bins_id,
         bins=encode_bins(state.bins) if edges and state.bins is not None else None,
         counts=pack(state.counts),
@@ -294,9 +255,9 @@ def _grid_out(grid: Grid) -> tuple[int, bytes, bytes]:
     return grid.shift, pack_tight(np.diff(grid.cells, prepend=0)), pack_tight(grid.counts)
 
 
-def _grid_in(written: _Numbers, bins: Bins | None) -> Grid | None:
+def _grid_in(written: Numbers, bins: Bins | None) -> Grid | None:
     """Values written without a grid have none; no values have the grid of none."""
-    found = written.grid if isinstance(written, _Numbers2) else None
+    found = written.grid if isinstance(written, Numbers2) else None
     if found is None:
         plain = bins.is_plain if isinstance(bins, NumericBins) else written.bins_id == PLAIN_BINS.id
         return NO_VALUES if plain and not written.finite else None
@@ -307,28 +268,37 @@ def _grid_in(written: _Numbers, bins: Bins | None) -> Grid | None:
     return Grid(shift, cells, counts)
 
 
-def _state_in(written: _Written) -> State:
-    if not isinstance(written, _Parts):
-        return _part_in(written)
+def _state_in(written: Written) -> State:
+    if not isinstance(written, Parts):
+        found = _part_in(written)
+        return _weighted_in(found, written) if isinstance(written, WeightedCodes | WeightedNumbers) else found
     count, missing, invalid = written.rows
     facets = {name: _part_in(part) for name, part in written.facets}
     if min(written.rows) < 0 or not facets.keys() <= FACETS[written.kind].keys():
         raise ValueError("counts and facets do not fit together")
-    found = CompositeState(written.kind, None, written.bins_id, facets, count, missing, invalid, unpack(written.sums))
+    made = CompositeState(written.kind, None, written.bins_id, facets, count, missing, invalid, unpack(written.sums))
     if written.bins is None:
-        return found
+        return made
     bins = decode_bins(written.bins)
     if not isinstance(bins, CompositeBins) or bins.id != written.bins_id:
         raise ValueError("counts and bins do not fit together")
-    return attach(found, bins)
+    return attach(made, bins)
 
 
-def _part_in(written: _Codes | _Numbers) -> Part:
+def _weighted_in(found: Part, written: WeightedCodes | WeightedNumbers) -> Part:
+    rows, present, squares = written.weighting
+    weighting = Weighting(rows, present, int_in(squares))
+    if not 0 <= present <= rows or weighting.squares < 1 or weighting.squares * rows < found.units**2:
+        raise ValueError("counts and weights do not fit together")
+    return replace(found, weighting=weighting)
+
+
+def _part_in(written: Codes | Numbers) -> Part:
     bins = None if written.bins is None else decode_bins(written.bins)
     counts = unpack(written.counts)
     if len(counts) == 0 or counts.min() < 0 or min(written.rows) < 0:
         raise ValueError("counts must not be negative")
-    if isinstance(written, _Numbers):
+    if isinstance(written, Numbers):
         return _numbers_in(written, bins, counts)
     if bins is not None and not (isinstance(bins, Vocabulary) and len(bins.categories) + 1 == len(counts)):
         raise ValueError("counts and categories do not fit together")
@@ -336,7 +306,7 @@ def _part_in(written: _Codes | _Numbers) -> Part:
     return CategoricalState(bins, written.bins_id, counts, newcomers, *written.rows, written.kind)
 
 
-def _numbers_in(written: _Numbers, bins: Bins | None, counts: Ints) -> NumericState:
+def _numbers_in(written: Numbers, bins: Bins | None, counts: Ints) -> NumericState:
     if bins is not None and not (isinstance(bins, NumericBins) and bins.n_cells == len(counts)):
         raise ValueError("counts and edges do not fit together")
     sum_high, sum_low = unpack_sums(written.sums)
@@ -363,7 +333,7 @@ def _numbers_in(written: _Numbers, bins: Bins | None, counts: Ints) -> NumericSt
         max=written.range[1],
         grid=_grid_in(written, bins),
     )
-    if isinstance(written, _Numbers2):
+    if isinstance(written, Numbers2):
         found = replace(found, rounded=written.rounded, uncertainty=_uncertainty_in(written.uncertainty))
     if found.finite * found.squares < found.total**2:
         raise ValueError("sums and squares do not fit together")
@@ -380,10 +350,10 @@ def _checked_shift(shift: int) -> int:
     return shift
 
 
-def _summary(written: _Written) -> Summary:
-    if isinstance(written, _Codes):
+def _summary(written: Written) -> Summary:
+    if isinstance(written, Codes):
         return Summary(written.kind, 0, 0, 0, 0.0, 0, None, None, written.rows[0])
-    if isinstance(written, _Parts):
+    if isinstance(written, Parts):
         return Summary(written.kind, 0, 0, 0, 0.0, 0, None, None, written.rows[1])
     total, squares = int_in(written.total), int_in(written.squares)
     scale = (written.centre, written.shift)

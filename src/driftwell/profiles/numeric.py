@@ -16,6 +16,7 @@ from driftwell.frame import NumericColumn
 from driftwell.kernels import exact
 from driftwell.profiles.bins import PLAIN_BINS, NumericBins, finite_part, freeze_bins, sorted_values
 from driftwell.profiles.grid import NO_VALUES, Grid, build_grid
+from driftwell.profiles.weights import ONE, Weighting
 
 __all__ = [
     "CERTAIN",
@@ -77,6 +78,8 @@ class NumericState:
         The distribution without a reference; None in a reference's bins, and where bytes of format 1 had none.
     uncertainty
         What is not certain about counts that came from a grid.
+    weighting
+        Where rows have weights: all counts but ``count`` and ``n_rows`` are in units of 2**-20, and so are the sums.
     """
 
     bins: NumericBins | None
@@ -99,21 +102,32 @@ class NumericState:
     grid: Grid | None = None
     uncertainty: Uncertainty = CERTAIN
     kind: str = "numeric"
+    weighting: Weighting | None = None
 
     @cached_property
     def finite(self) -> int:
-        """Number of finite values."""
+        """Number of finite values; their units where they have weights."""
         return int(self.counts.sum())
 
     @property
     def count(self) -> int:
         """Rows that hold a number, infinities included; missing and NaN are not."""
-        return self.finite + self.neg_inf + self.pos_inf
+        return self.finite + self.neg_inf + self.pos_inf if self.weighting is None else self.weighting.present
 
     @property
     def n_rows(self) -> int:
         """All rows."""
-        return self.count + self.missing + self.nan
+        return self.units if self.weighting is None else self.weighting.rows
+
+    @property
+    def units(self) -> int:
+        """What all rows count together: their number, or their weight in units of 2**-20."""
+        return self.finite + self.neg_inf + self.pos_inf + self.missing + self.nan
+
+    @property
+    def missing_share(self) -> float | None:
+        """Share of the rows that are missing or NaN, by weight where they have weights; None without rows."""
+        return (self.missing + self.nan) / self.units if self.units else None
 
     @cached_property
     def total(self) -> int:
@@ -122,24 +136,35 @@ class NumericState:
 
     @cached_property
     def sum(self) -> float:
-        """Sum of the finite values as they were counted, correctly rounded; infinite beyond float64."""
+        """Sum of the finite values as they were counted, each times its weight; correctly rounded, infinite beyond
+        float64."""
         centred = Fraction(self.total) / Fraction(2) ** self.shift
-        return _ratio(*(centred + Fraction(self.centre) * self.finite).as_integer_ratio(), 0)
+        found = (centred + Fraction(self.centre) * self.finite) / (1 if self.weighting is None else ONE)
+        return _ratio(*found.as_integer_ratio(), 0)
 
     @cached_property
     def mean(self) -> float | None:
-        """Mean of the finite values, None when there are none."""
+        """Mean of the finite values, None when there are none.
+
+        Each enters rounded to a multiple of 2**-shift; what that takes away never puts the mean outside the values.
+        """
         if not self.finite:
             return None
-        return self.centre + _ratio(self.total, self.finite, self.shift)
+        found = self.centre + _ratio(self.total, self.finite, self.shift)
+        return found if self.min is None or self.max is None else min(max(found, self.min), self.max)
 
     @cached_property
     def std(self) -> float | None:
-        """Sample standard deviation (n - 1) of the finite values; None below two values."""
+        """Sample standard deviation (n - 1) of the finite values; None below two values.
+
+        With weights n is the effective size, which makes the variance unbiased whatever their scale.
+        """
         n = self.finite
-        if n < 2:
+        # An effective row has squares / all units of them; without weights 1 / 1.
+        row, whole = (1, 1) if self.weighting is None else (self.weighting.squares, self.units)
+        if n * whole <= row:
             return None
-        return _root(n * self.squares - self.total**2, n * (n - 1), self.shift)
+        return _root((n * self.squares - self.total**2) * whole, n * (n * whole - row), self.shift)
 
     @property
     def uncertain(self) -> int:
@@ -252,6 +277,7 @@ class NumericState:
             rounded=self.rounded + other.rounded,
             grid=self._merged_grid(other),
             uncertainty=self.uncertainty.plus(other.uncertainty),
+            weighting=self.weighting and other.weighting and self.weighting.plus(other.weighting),
         )
 
     def _merged_grid(self, other: NumericState) -> Grid | None:

@@ -55,8 +55,8 @@ __all__ = [
 
 Bins = NumericBins | Vocabulary | CompositeBins
 State = NumericState | CategoricalState | CompositeState
-Visit = Callable[[str, npt.NDArray[np.float64]], None]
-"""Called with the name and the sorted values of each numeric column while they are at hand."""
+Visit = Callable[[str, npt.NDArray[np.float64], NumericBins], None]
+"""Called with the name, the sorted values and the bins of each numeric column while they are at hand."""
 
 PLAIN = "plain"
 THREADED_CELLS = 1_000_000
@@ -179,9 +179,9 @@ def freeze(frame: Frame, *, visit: Visit | None = None) -> tuple[dict[str, Bins]
     def one(column: Column) -> tuple[Bins, State] | None:
         if isinstance(column, NumericColumn):
             values = sorted_values(column)
-            if visit is not None:
-                visit(column.name, values)
             bins = freeze_bins(values)
+            if visit is not None:
+                visit(column.name, values, bins)
             return bins, build_numeric(column, bins, values)
         if isinstance(column, CodedColumn):
             vocabulary = freeze_vocabulary(column)
@@ -199,17 +199,21 @@ def build_profile(
     outputs: Sequence[str] = (),
     edges_id: str | None = None,
     visit: Visit | None = None,
+    known: Mapping[str, State] | None = None,
 ) -> Profile:
-    """Count every column of the frame that has bins. ``outputs`` are kept apart from the features."""
+    """Count every column of the frame that has bins. ``outputs`` are kept apart from the features; what is ``known``
+    already is not counted again."""
 
     def one(column: Column) -> State | str:
         found = bins.get(column.name)
+        if known and column.name in known:
+            return known[column.name]
         if isinstance(column, UnreadColumn):
             return column.reason
         if isinstance(column, NumericColumn) and isinstance(found, NumericBins):
             values = sorted_values(column)
             if visit is not None:
-                visit(column.name, values)
+                visit(column.name, values, found)
             return build_numeric(column, found, values)
         if isinstance(column, CodedColumn) and isinstance(found, Vocabulary):
             return build_categorical(column, found)

@@ -6,36 +6,38 @@ import hashlib
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from driftwell.errors import BadInput, ColumnError, NotSupported
+from driftwell.errors import ColumnError
 from driftwell.frame import Frame, read_table
 from driftwell.profiles.categorical import Vocabulary
 from driftwell.profiles.codec import identity
+from driftwell.profiles.confidence import confidence
 from driftwell.profiles.frozen import attach_bins, edges_id, kind_of
-from driftwell.profiles.profile import Bins, Profile, Visit, build_profile, freeze
+from driftwell.profiles.profile import Bins, Profile, State, Visit, build_profile
 from driftwell.profiles.renaming import check_targets, rename
 from driftwell.profiles.roles import (
+    OUTPUTS,
+    PROBABILITIES,
     ROLES,
     absent_message,
-    find_features,
-    find_roles,
+    class_order,
     importances,
     metrics,
-    outputs_of,
     step_names,
 )
-from driftwell.profiles.sample import History, rows_kept
+from driftwell.profiles.sample import History
 from driftwell.profiles.weaknesses import MAX_AGE, Weakness, find_weaknesses
+from driftwell.profiles.weighted import profile_in_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ROLES", "Reference", "edges_id", "freeze_reference", "rename"]
+__all__ = ["ROLES", "Reference", "edges_id", "rename"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,10 @@ class Reference:
             ``datetime``, ``text``, ``vector`` or ``series``.
         prediction, score, label, timestamp, prediction_id, segment
             Columns with these roles; ``prediction``, ``score``, ``true_label`` … have them by name.
+        weights
+            How much each row counts: the name of a column, which then is no feature, or an array. Only their ratios
+            matter; multiples of 2**-20 are counted. In tests the rows stand for Kish's effective size. Numeric, boolean
+            and categorical columns can be weighted, others are listed in ``ignored``.
         preprocessing
             The steps applied before the reference was built, kept for the record: names, or functions and
             transformers, of which the qualified names are kept.
@@ -131,7 +137,7 @@ class Reference:
         ColumnError
             A named column is not in the table.
         BadInput
-            The table has no rows or no feature.
+            The table has no rows or no feature, or ``weights`` are none.
 
         Notes
         -----
@@ -144,8 +150,8 @@ class Reference:
         >>> ref.kinds, ref.profile.columns["age"].max
         ({'age': 'numeric', 'city': 'categorical'}, 52.0)
         """
-        if weights is not None:
-            raise NotSupported("weighted references are not available in this version: leave weights out")
+        from driftwell.profiles.freezing import freeze_reference
+
         found = read_table(table, feature_names=feature_names)
         given = {
             "prediction": prediction,
@@ -155,7 +161,7 @@ class Reference:
             "prediction_id": prediction_id,
             "segment": segment,
         }
-        bare = freeze_reference(found, given, feature_names=feature_names, kinds=kinds, keep_rows=True)
+        bare = freeze_reference(found, given, feature_names=feature_names, kinds=kinds, weights=weights, keep_rows=True)
         return replace(
             bare,
             name=name,
@@ -198,13 +204,28 @@ class Reference:
         """Rows the reference was built from."""
         return self.profile.n_rows
 
+    @cached_property
+    def in_rows(self) -> Reference:
+        """Of a weighted reference the same in effective rows, in whole counts; else this one. For tests of counts."""
+        made = profile_in_rows(self.profile)
+        if made is self.profile:
+            return self
+        history = self.history and replace(
+            self.history, repeated=round(self.history.repeated * made.n_rows / self.n_rows)
+        )
+        return replace(self, profile=made, history=history)
+
+    @property
+    def effective_size(self) -> int:
+        """Kish's effective sample size of a weighted reference, its number of rows without weights."""
+        return self.in_rows.n_rows
+
     @property
     def classes(self) -> list[str]:
         """Class names of a categorical or boolean prediction, as scikit-learn orders them: whole numbers by value,
         all else by name; empty where the prediction is a number."""
         bins = self.output_bins.get("prediction")
-        names = list(bins.categories) if isinstance(bins, Vocabulary) else []
-        return sorted(names, key=int) if all(_is_whole(name) for name in names) else sorted(names)
+        return class_order(bins.categories) if isinstance(bins, Vocabulary) else []
 
     def check(self, *, at: datetime | None = None, max_age: timedelta = MAX_AGE) -> tuple[Weakness, ...]:
         """What is weak about this reference, the gravest first; ``docs/reference.md`` lists the codes and their rules.
@@ -227,7 +248,7 @@ class Reference:
         >>> [(w.code, w.column, str(w.severity)) for w in ref.check()]
         [('too_few_rows', None, 'high'), ('constant_column', 'country', 'medium')]
         """
-        return find_weaknesses(self, at, max_age)
+        return find_weaknesses(self.in_rows, at, max_age)
 
     # -- profiling against it --------------------------------------------------------------------------------
 
@@ -238,11 +259,13 @@ class Reference:
         feature_map: Mapping[str, str] | None = None,
         columns: Sequence[str] | None = None,
         visit: Visit | None = None,
+        known: Mapping[str, State] | None = None,
     ) -> Profile:
         """Count any table in this reference's bins; columns are matched by name, further ones ignored.
 
         ``feature_map`` maps names of the table to names of the reference. Arrays take the reference's names by
-        position. ``columns`` are the features wanted, default all; ``visit`` sees each one's sorted values.
+        position. ``columns`` are the features wanted, default all; ``visit`` sees each one's sorted values, and those
+        ``known`` already are not counted again.
 
         Raises
         ------
@@ -257,7 +280,7 @@ class Reference:
         if absent:
             message = absent_message(absent, [name for name in present if name not in self.kinds])
             raise ColumnError(f"{message}; to compare without it, name the others in columns=[…]")
-        return self.profile_table(found, columns=columns, visit=visit)
+        return self.profile_table(found, columns=columns, visit=visit, known=known)
 
     def profile_table(
         self,
@@ -266,30 +289,33 @@ class Reference:
         outputs: Mapping[str, str] | None = None,
         columns: Sequence[str] | None = None,
         visit: Visit | None = None,
+        known: Mapping[str, State] | None = None,
     ) -> Profile:
         """Count the columns this Arrow table shares with the reference; absent ones count as unread.
 
-        ``outputs`` maps ``prediction`` and ``score`` to columns of the table; default: the reference's own roles,
-        else columns of these names.
+        ``outputs`` maps ``prediction``, ``score`` and ``probability`` to columns of the table; default: the
+        reference's own roles, else columns of these names. Confidence follows from them.
         """
         import pyarrow as pa
 
+        bins = self.bins | {f"({role})": found for role, found in self.output_bins.items()}
+        kinds = self.kinds | {f"({role})": kind for role, kind in self.output_kinds.items()}
         wanted = set(self.kinds if columns is None else columns)
         present = {name: i for i, name in enumerate(table.column_names)}
         chosen = {n: table.column(present[n]) for n in self.kinds if n in wanted and n in present}
         sources = self._output_sources(present) if outputs is None else outputs
-        for role, source in sources.items():
-            if role in self.output_bins and source in present:
-                chosen[f"({role})"] = table.column(present[source])
-        bins = self.bins | {f"({role})": found for role, found in self.output_bins.items()}
-        kinds = self.kinds | {f"({role})": kind for role, kind in self.output_kinds.items()}
+        sources = {role: source for role, source in sources.items() if source in present}
+        chosen |= {f"({role})": table.column(present[sources[role]]) for role in OUTPUTS if role in sources}
+        sure = self._confidence(table, sources)
+        chosen |= {} if sure is None else {"(confidence)": sure}
+        chosen = {name: column for name, column in chosen.items() if name in self.kinds or name in bins}
         named = [f"({role})" for role in self.output_bins]
         named_so = ("(timestamp)", self.roles.get("timestamp"), "timestamp")
         event = next((table.column(present[name]) for name in named_so if name in present), None)
         read = pa.table(chosen | ({} if event is None else {"(timestamp)": event}))
         frame = Frame.of(read, kinds=kinds, names=list(chosen), event_time="(timestamp)")
         frame = replace(frame, n_rows=table.num_rows)
-        made = build_profile(frame, bins, outputs=named, edges_id=self.edges_id, visit=visit)
+        made = build_profile(frame, bins, outputs=named, edges_id=self.edges_id, visit=visit, known=known)
         absent = {name: "the column is absent" for name in self.kinds if name in wanted and name not in chosen}
         return replace(
             made,
@@ -298,8 +324,15 @@ class Reference:
         )
 
     def _output_sources(self, present: Container[str]) -> dict[str, str]:
-        own = {role: self.roles.get(role, role) for role in self.output_bins}
+        own = {role: self.roles.get(role, role) for role in (*OUTPUTS, *PROBABILITIES)}
         return {role: source if source in present else role for role, source in own.items()}
+
+    def _confidence(self, table: pa.Table, sources: Mapping[str, str]) -> pa.Array | None:
+        """The probability of the predicted class, where the reference knows it and these rows tell it."""
+        if "confidence" not in self.output_bins or "prediction" not in sources:
+            return None
+        given = [sources[role] for role in PROBABILITIES if role in sources]
+        return confidence(table, sources["prediction"], given, self.classes)
 
     def attach(self, profile: Profile) -> Profile:
         """Give a profile that was stored without its bins the bins back."""
@@ -360,41 +393,3 @@ class Reference:
         from driftwell.profiles.document import load
 
         return load(path)
-
-
-def freeze_reference(
-    table: pa.Table,
-    given_roles: Mapping[str, str | None],
-    *,
-    feature_names: Sequence[str] | None = None,
-    kinds: Mapping[str, str] | None = None,
-    visit: Visit | None = None,
-    keep_rows: bool = False,
-) -> Reference:
-    """Freeze the bins of an Arrow table and count it in them; ``visit`` sees each column's sorted values.
-
-    ``keep_rows`` draws the row sample too, which takes a hash of each cell.
-    """
-    if table.num_rows == 0:
-        raise BadInput("a reference needs rows; this table has none")
-    roles = find_roles(table.column_names, given_roles)
-    features, ignored = find_features(table, roles, feature_names, kinds)
-    bins, states = freeze(features, visit=visit)
-    typed = outputs_of(table, roles, kinds)
-    output_bins, outputs = freeze(typed)
-    sample, history = rows_kept(table, roles, features, typed, kinds) if keep_rows else (None, None)
-    return Reference(
-        profile=Profile(states, outputs, table.num_rows, edges_id(bins, output_bins)),
-        bins=bins,
-        output_bins=output_bins,
-        kinds={name: column.kind for name, column in features.columns.items()},
-        roles=roles,
-        ignored=ignored,
-        created=datetime.now(UTC),
-        sample=sample,
-        history=history,
-    )
-
-
-def _is_whole(name: str) -> bool:
-    return name.removeprefix("-").isdecimal()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,14 +21,18 @@ from driftwell.frame import (
     infer_kind,
     looks_like_text,
 )
+from driftwell.profiles.confidence import confidence
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
     "OUTPUTS",
+    "PROBABILITIES",
     "ROLES",
     "absent_message",
+    "class_order",
+    "feature_columns",
     "find_features",
     "find_roles",
     "importances",
@@ -40,6 +45,8 @@ __all__ = [
 
 ROLES = ("prediction", "score", "probability", "true_label", "timestamp", "prediction_id", "segment", "entity_id")
 OUTPUTS = ("prediction", "score")
+PROBABILITIES = ("probability", "score")
+"""The roles that may tell how sure a prediction was, the first that does decides."""
 MAX_CLASSES = 20  # whole numbers of at most so many values are class labels
 
 
@@ -55,6 +62,11 @@ def find_roles(columns: Sequence[str], given: Mapping[str, str | None]) -> dict[
         if named is not None or role in columns:
             roles[role] = named or role
     return roles
+
+
+def feature_columns(table: pa.Table) -> list[str]:
+    """The columns whose names are those of no role."""
+    return [name for name in table.column_names if name not in ROLES]
 
 
 def find_features(
@@ -107,7 +119,30 @@ def outputs_of(table: pa.Table, roles: Mapping[str, str], kinds: Mapping[str, st
         elif role == "prediction" and _looks_like_class(columns[role]):
             # Class labels are often the integers 0 and 1: few whole numbers are a class, not a quantity.
             chosen[role] = "categorical"
-    return Frame.of(pa.table(columns), kinds=chosen) if columns else Frame({}, table.num_rows)
+    found = Frame.of(pa.table(columns), kinds=chosen) if columns else Frame({}, table.num_rows)
+    sure = _confidence_of(table, roles, found.columns.get("prediction"))
+    return found if sure is None else replace(found, columns=found.columns | {"confidence": sure})
+
+
+def _confidence_of(table: pa.Table, roles: Mapping[str, str], prediction: Column | None) -> Column | None:
+    """The probability of the predicted class where the prediction is a class and something tells it."""
+    import pyarrow as pa
+
+    if not isinstance(prediction, CodedColumn):
+        return None
+    given = [roles[role] for role in PROBABILITIES if role in roles]
+    found = confidence(table, roles["prediction"], given, class_order(prediction.categories))
+    return None if found is None else Frame.of(pa.table({"confidence": found})).columns["confidence"]
+
+
+def class_order(names: Iterable[str]) -> list[str]:
+    """Class names as scikit-learn orders them: whole numbers by value, all else by name."""
+    known = list(names)
+    return sorted(known, key=int) if all(_is_whole(name) for name in known) else sorted(known)
+
+
+def _is_whole(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
 
 
 def label_of(table: pa.Table, roles: Mapping[str, str], kinds: Mapping[str, str] | None) -> dict[str, Column]:

@@ -71,7 +71,7 @@ def rows_kept(
     table: pa.Table, roles: Mapping[str, str], features: Frame, outputs: Frame, kinds: Mapping[str, str] | None
 ) -> tuple[pa.Table, History]:
     """The sample of a reference: features, outputs and the label under the names the table gives them."""
-    columns = {roles[role]: column for role, column in outputs.columns.items()}
+    columns = {roles[role]: column for role, column in outputs.columns.items() if role in roles}
     columns |= {roles[role]: column for role, column in label_of(table, roles, kinds).items()}
     return draw_sample(table, columns | features.columns, times_of(table, roles))
 

@@ -182,6 +182,8 @@ def _draw(old: pa.Table, new: pa.Table, before: int, n: int, rng: np.random.Gene
 
 def _both(reference: Reference, table: Any, rows: Any) -> tuple[pa.Table, pa.Table]:
     """Old and new rows in the same columns, each in one Arrow type."""
+    if reference.in_rows is not reference:
+        raise NotSupported("a reference with weights cannot be updated: build it again from old and new rows")
     source = reference.sample if rows is None else read_table(rows, feature_names=reference.feature_names)
     lost = [] if source is None else [name for name in reference.kinds if name not in source.column_names]
     if source is None or (rows is None and lost):

@@ -270,3 +270,10 @@ def test_distinct_is_none_where_a_cell_holds_many_values() -> None:
     assert state([1.5], [1.0, 2.0]).distinct is None  # between the reference's values
     assert state([1.0, 1.0, 2.0]).distinct == 2
     assert state([], [1.0]).distinct == 0
+
+
+@pytest.mark.parametrize("value", [0.1, 1.0, -1 / 3, 1e6])
+def test_the_mean_of_one_value_is_that_value_on_any_scale(value):
+    """The bins of values up to a million cut others to multiples of 2**-21, and 0.1 is none."""
+    made = build_numeric(column([value] * 7), frozen(np.linspace(0, 1e6, 1_000)))
+    assert made.mean == value

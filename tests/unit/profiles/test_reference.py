@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from driftwell.errors import BadInput, ColumnError, FormatError, MissingReference, NotSupported, UnknownName
+from driftwell.errors import BadInput, ColumnError, FormatError, MissingReference, UnknownName
 from driftwell.profiles import Reference, profile
 from driftwell.profiles.document import FORMAT_VERSION
 from driftwell.profiles.reference import rename
@@ -55,7 +55,7 @@ def test_columns_with_a_role_are_no_features() -> None:
     ref = full()
     assert ref.feature_names == ["age", "city", "member"]
     assert ref.roles == {"prediction": "prediction", "score": "score", "true_label": "true_label"}
-    assert ref.output_kinds == {"prediction": "categorical", "score": "numeric"}
+    assert ref.output_kinds == {"prediction": "categorical", "score": "numeric", "confidence": "numeric"}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -128,7 +128,6 @@ def test_columns_without_a_kind_are_listed_with_the_reason() -> None:
         ({"table": {"x": ["a"]}, "kinds": {"x": "numeric"}}, ColumnError, "'x' cannot be numeric: text where"),
         ({"table": {"x": [1]}, "kinds": {"xx": "numeric"}}, ColumnError, r"lacks 'xx' \(is it 'x'\?\)"),
         ({"table": {"x": [1]}, "kinds": {"x": "number"}}, UnknownName, "column kind 'number'"),
-        ({"table": {"x": [1]}, "weights": [1.0]}, NotSupported, "leave weights out"),
         ({"table": {"x": [1]}, "performance": 5}, BadInput, "performance is a dict .* Got 5"),
         ({"table": {"x": [1]}, "feature_names": ["x", "x"]}, BadInput, "feature_names has 'x' twice"),
         ({"table": {"x": [1]}, "preprocessing": [5]}, BadInput, "functions or transformers. Got 5"),

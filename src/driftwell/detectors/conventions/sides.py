@@ -85,6 +85,8 @@ def rows(pair: Pair, name: str) -> tuple[Floats, Floats]:
         The rows of a side are gone, none of them is finite, or some are beyond 1e150.
     """
     both = pair.all_rows
+    if pair.weighed is not None:
+        raise InsufficientData(f"{name} takes rows for equals, and those of the reference have weights")
     if both is None:
         raise InsufficientData(f"{name} needs the rows of both sides: give two tables")
     reference, current = (side[np.isfinite(side)] for side in both)

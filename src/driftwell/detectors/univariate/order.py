@@ -43,7 +43,7 @@ def ks(pair: Pair) -> Measure:
 
 def ks_bounds(pair: Pair) -> tuple[float, float]:
     """The KS distance alone, without the cost of its p-value."""
-    reference, current = pair.numeric
+    reference, current = pair.measured
     if pair.distances is not None:
         return pair.distances[0], pair.distances[0]
     assert reference.bins is not None
@@ -62,7 +62,8 @@ def kuiper(pair: Pair) -> Measure:
     reference, current = pair.numeric
     n, m = pair.sizes(reference.count, current.count)
     cells = pair.order
-    low, high = _apart(*rank_tests.kuiper(cells.reference, cells.current, cells.wide), 2 * pair.misplaced[0])
+    before = cells.reference if pair.weighed is None else pair.measured[0].cell_counts
+    low, high = _apart(*rank_tests.kuiper(before, cells.current, cells.wide), 2 * pair.misplaced[0])
     margin = 2 * significance.dkw_margin(n, m)
     interval = (max(0.0, low - margin), min(1.0, high + margin))
     p = limit_tails.kuiper_p_value(low, n, m)
@@ -82,6 +83,7 @@ def wasserstein(pair: Pair) -> Measure:
     if pair.distances is not None:
         low = high = pair.distances[1]
     else:
+        reference, current = pair.measured
         assert reference.bins is not None
         low, high = empirical.wasserstein_from_cells(
             reference.counts,
@@ -103,6 +105,7 @@ def energy(pair: Pair) -> Measure:
     if pair.all_rows is not None:
         low = high = empirical.energy_from_sorted(*pair.all_rows)
     else:
+        reference, current = pair.measured
         assert reference.bins is not None
         low, high = empirical.energy_from_cells(
             reference.counts,

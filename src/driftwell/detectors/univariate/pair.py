@@ -46,16 +46,18 @@ class Pair:
 
     ``exact`` are its KS and Wasserstein distances where the rows of both sides were at hand; ``measures`` keeps what
     was computed, for several methods borrow one p-value. ``rows`` gives the sorted values of both sides (infinities
-    kept, NaN dropped) where they can be had, of the reference perhaps a sample. ``factors`` are the rows a count
-    stands for on each side in tests: elements of a series count as records, a weighted reference as its effective
-    size.
+    kept, NaN dropped) where they can be had; ``sampled`` says that of the reference they are a sample. ``factors`` are
+    the rows a count stands for on each side in tests: elements of a series count as records. Of a weighted reference
+    ``reference`` is in effective rows, which tests count, and ``weighed`` by weight, which distances are taken from.
     """
 
     reference: State
     current: State
     exact: tuple[float, float] | None = None
     rows: Callable[[], Rows] | None = None
+    sampled: bool = False
     factors: tuple[float, float] = (1.0, 1.0)
+    weighed: NumericState | CategoricalState | None = None
     measures: dict[str, Measure] = field(default_factory=dict)
 
     def measure(self, name: str) -> Measure:
@@ -79,17 +81,35 @@ class Pair:
 
     # -- groups ----------------------------------------------------------------------------------------------
 
+    @property
+    def base(self) -> State:
+        """The reference as distances read it: by weight where its rows have weights."""
+        return self.weighed or self.reference
+
     @cached_property
     def groups(self) -> tuple[Counts, Counts]:
         """Counts of the comparable groups: about ten runs of bins, or the categories; missing rows are one more
         group where there are any, so that they are never dropped in silence."""
-        if isinstance(self.reference, NumericState) and isinstance(self.current, NumericState):
-            groups = self.reference.group_counts(), self.current.group_counts()
+        return self._groups(self.reference)
+
+    @cached_property
+    def measured_groups(self) -> tuple[Counts | Floats, Counts]:
+        """The groups as distances read them: of a weighted reference in effective rows, in fractions too."""
+        if self.weighed is None or self.weighed.weighting is None:
+            return self.groups
+        reference, current = self._groups(self.weighed)
+        return reference / self.weighed.weighting.per_row(self.weighed.units), current
+
+    def _groups(self, reference: State) -> tuple[Counts, Counts]:
+        if isinstance(reference, NumericState) and isinstance(self.current, NumericState):
+            groups = reference.group_counts(), self.current.group_counts()
         else:
-            reference, current = self.categories
-            seen = slice(None) if reference[-1] or current[-1] else slice(-1)
-            groups = reference[seen], current[seen]
-        return self._with_missing(*groups)
+            assert isinstance(reference, CategoricalState)
+            assert isinstance(self.current, CategoricalState)
+            before, after = reference.counts, self.current.counts
+            seen = slice(None) if before[-1] or after[-1] else slice(-1)
+            groups = before[seen], after[seen]
+        return self._with_missing(*groups, _gone(reference, self.current))
 
     @cached_property
     def tested_groups(self) -> tuple[Counts, Counts]:
@@ -119,13 +139,9 @@ class Pair:
 
     @property
     def _missing(self) -> tuple[Counts, Counts]:
-        gone = [s.missing + (s.nan if isinstance(s, NumericState) else 0) for s in (self.reference, self.current)]
-        return np.array(gone[:1], np.int64), np.array(gone[1:], np.int64)
+        return _gone(self.reference, self.current)
 
-    def _with_missing(
-        self, reference: Counts, current: Counts, missing: tuple[Counts, Counts] | None = None
-    ) -> tuple[Counts, Counts]:
-        gone = self._missing if missing is None else missing
+    def _with_missing(self, reference: Counts, current: Counts, gone: tuple[Counts, Counts]) -> tuple[Counts, Counts]:
         if gone[0][0] or gone[1][0]:
             reference, current = np.concatenate((reference, gone[0])), np.concatenate((current, gone[1]))
         if reference.sum() == 0 or current.sum() == 0:
@@ -143,10 +159,16 @@ class Pair:
             raise InsufficientData("one side has no finite values")
         return self.reference, self.current
 
+    @property
+    def measured(self) -> tuple[NumericState, NumericState]:
+        """Both states as distances read them: the reference by weight where its rows have weights."""
+        reference, current = self.numeric
+        return (self.weighed if isinstance(self.weighed, NumericState) else reference), current
+
     @cached_property
     def all_rows(self) -> Rows | None:
         """The sorted values where none of either side is left out, else None."""
-        if self.rows is None:
+        if self.rows is None or self.sampled:
             return None
         reference, current = self._rows
         complete = len(reference) == self.reference.count and len(current) == self.current.count
@@ -190,6 +212,8 @@ class Pair:
         self.numeric  # noqa: B018  raises where there are none
         if self.order.exact and self.misplaced == (0.0, 0.0):
             return self.order
+        if self.weighed is not None:
+            raise InsufficientData("it takes rows for equals, and those of the reference have weights")
         if self.rows is None:
             raise InsufficientData("it needs the rows of both sides; a profile keeps only their bins")
         return _one_value_each(*self._rows)
@@ -222,6 +246,11 @@ class Pair:
     def sizes(self, n: int, m: int) -> tuple[int, int]:
         """Sample sizes in those units, at least 1."""
         return max(1, round(n * self.factors[0])), max(1, round(m * self.factors[1]))
+
+
+def _gone(reference: State, current: State) -> tuple[Counts, Counts]:
+    gone = [s.missing + (s.nan if isinstance(s, NumericState) else 0) for s in (reference, current)]
+    return np.array(gone[:1], np.int64), np.array(gone[1:], np.int64)
 
 
 def _one_value_each(reference: Floats, current: Floats) -> Cells:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from driftwell.detectors.univariate.pair import Counts, Pair
+from driftwell.detectors.univariate.pair import Counts, Floats, Pair
 from driftwell.errors import InsufficientData
 from driftwell.kernels import significance
 from driftwell.kernels.relevance import Scale
@@ -26,7 +26,7 @@ __all__ = [
     "tested",
 ]
 
-Distance = Callable[[Counts, Counts], float]
+Distance = Callable[[Counts | Floats, Counts], float]
 Margin = Callable[[int, int, int], float]
 Test = Callable[[Counts, Counts], tuple[float, float | None]]
 
@@ -119,4 +119,4 @@ def _found(pair: Pair, distance: Distance) -> tuple[float, int, int, int]:
     """The distance, and the groups and sizes that say how much of it is chance."""
     reference, current = pair.groups
     groups = int(np.count_nonzero(reference + current))
-    return distance(reference, current), groups, *pair.sizes(int(reference.sum()), int(current.sum()))
+    return distance(*pair.measured_groups), groups, *pair.sizes(int(reference.sum()), int(current.sum()))

@@ -151,8 +151,8 @@ BORROWED = {"numeric": "ks", "categorical": "chi_squared", "boolean": "chi_squar
 
 DRIFT_SCORE: dict[str, Callable[[Pair], float]] = {
     "numeric": lambda pair: order.ks_bounds(pair)[0],
-    "categorical": lambda pair: divergence.total_variation(*pair.groups),
-    "boolean": lambda pair: divergence.total_variation(*pair.groups),
+    "categorical": lambda pair: divergence.total_variation(*pair.measured_groups),
+    "boolean": lambda pair: divergence.total_variation(*pair.measured_groups),
 }
 """The drift score in 0…1, by kind: KS distance, or half the sum of absolute differences of the shares."""
 
