@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "bounds_by_terms",
     "hellinger",
+    "hellinger_term",
     "jensen_shannon",
+    "jensen_shannon_term",
+    "kl_term",
     "kullback_leibler",
     "l_infinity",
     "population_stability_index",
     "psi_expected_without_change",
+    "psi_term",
     "psi_terms",
     "total_variation",
 ]
 
 Counts = npt.NDArray[np.int64] | npt.NDArray[np.float64]  # rows of a weighted reference come in fractions
 Floats = npt.NDArray[np.float64]
+Term = Callable[[Floats, Floats], Floats]
 
 
 def population_stability_index(reference: Counts, current: Counts) -> float:
@@ -38,8 +46,7 @@ def population_stability_index(reference: Counts, current: Counts) -> float:
 
 def psi_terms(reference: Counts, current: Counts) -> Floats:
     """What each cell adds to the population stability index, shape ``(K,)``; none is negative."""
-    p, q = _smoothed(reference), _smoothed(current)
-    return np.asarray((q - p) * np.log(q / p), np.float64)
+    return psi_term(_smoothed(reference), _smoothed(current))
 
 
 def psi_expected_without_change(cells: int, n_reference: int, n_current: int) -> float:
@@ -65,6 +72,46 @@ def hellinger(reference: Counts, current: Counts) -> float:
     """Hellinger distance ``sqrt(1 - sum sqrt(p q))``, in 0…1."""
     affinity = float(np.sum(np.sqrt(_shares(reference) * _shares(current))))
     return float(np.sqrt(max(1.0 - affinity, 0.0)))
+
+
+def bounds_by_terms(term: Term, reference: Counts, current: Counts, slack: Counts, added: float) -> tuple[float, float]:
+    """Least and largest sum of ``term(p, q)`` when each current count is right to within ``slack``.
+
+    ``term`` is convex in q and least, 0, where q = p, so that its extremes over an interval lie at its ends and,
+    where p lies inside, at p. That the counts add up is left out: the bounds are certain, not tight. ``added`` goes to
+    each count before shares are taken.
+    """
+    p = (reference + added) / (reference.sum() + added * len(reference))
+    total = current.sum() + added * len(current)
+    least, most = (np.maximum(current - slack, 0) + added) / total, (current + slack + added) / total
+    at_ends = np.stack((term(p, least), term(p, most)))
+    inside = (least <= p) & (p <= most)
+    return float(np.where(inside, 0.0, at_ends.min(axis=0)).sum()), float(at_ends.max(axis=0).sum())
+
+
+def psi_term(p: Floats, q: Floats) -> Floats:
+    """Of the population stability index."""
+    return np.asarray((q - p) * np.log(q / p), np.float64)
+
+
+def kl_term(p: Floats, q: Floats) -> Floats:
+    """Of the Kullback–Leibler divergence, with ``p - q`` added, which sums to 0."""
+    return np.asarray(q * np.log(q / p) + p - q, np.float64)
+
+
+def hellinger_term(p: Floats, q: Floats) -> Floats:
+    """Of the square of the Hellinger distance."""
+    return np.asarray((np.sqrt(p) - np.sqrt(q)) ** 2 / 2, np.float64)
+
+
+def jensen_shannon_term(p: Floats, q: Floats) -> Floats:
+    """Of the square of the Jensen–Shannon distance, base 2."""
+    middle = np.where(p + q > 0, (p + q) / 2, 1.0)
+    return np.asarray((_plogp(p, middle) + _plogp(q, middle)) / 2, np.float64)
+
+
+def _plogp(p: Floats, middle: Floats) -> Floats:
+    return np.asarray(p * np.log2(np.where(p > 0, p, middle) / middle), np.float64)
 
 
 def total_variation(reference: Counts, current: Counts) -> float:

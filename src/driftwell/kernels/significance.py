@@ -150,7 +150,7 @@ def ks_p_value(statistic: float, n: int, m: int) -> float:
     if max(n, m) <= EXACT_KS and not long:
         return _ks_exact(statistic, n, m)
     size = round(n * m / (n + m))
-    if size >= _LONG_SUM and _TAIL <= size * statistic**2 and statistic < 0.5:
+    if size >= _LONG_SUM and size * statistic**2 >= _TAIL and statistic < 0.5:
         return min(1.0, 2 * _smirnov_tail(size, statistic))
     from scipy.stats import kstwo
 

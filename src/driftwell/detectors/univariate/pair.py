@@ -112,11 +112,36 @@ class Pair:
         return self._with_missing(*groups, _gone(reference, self.current))
 
     @cached_property
+    def slack(self) -> Counts | None:
+        """How far each current count of ``groups`` may be off, None where rows were counted in these very bins.
+
+        Of a run of cells no more rows are misplaced than at its two edges.
+        """
+        state = self.current
+        if not isinstance(state, NumericState) or not state.uncertainty.rows:
+            return None
+        assert state.bins is not None
+        at = [np.flatnonzero(state.bins.groups == group) for group in range(state.bins.n_groups)]
+        rows, at_edges = state.uncertainty.rows, min(2 * state.uncertainty.at_edge, state.uncertainty.rows)
+        own = [at_edges if cells[-1] - cells[0] + 1 == len(cells) else rows for cells in at]
+        return np.array(own + [0] * (len(self.groups[1]) - len(own)), np.int64)
+
+    @cached_property
+    def _nearest(self) -> tuple[Counts, Counts]:
+        """The groups with the current counts as near to the reference's shares as what is uncertain allows."""
+        reference, current = self.groups
+        if self.slack is None:
+            return reference, current
+        without_change = reference * current.sum() / reference.sum()
+        near = np.clip(without_change, np.maximum(current - self.slack, 0), current + self.slack)
+        return reference, np.rint(near).astype(np.int64)
+
+    @cached_property
     def tested_groups(self) -> tuple[Counts, Counts]:
         """The groups as tests count them: in records, and where categories are new, together with what was rare
         already."""
         if isinstance(self.reference, NumericState):
-            return self.in_records(*self.groups)
+            return self.in_records(*self._nearest)
         reference, current = self.categories
         if reference[-1] == current[-1] == 0:
             return self.in_records(*self.groups)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from driftwell.detectors.univariate.pair import Counts, Floats, Pair
 from driftwell.errors import InsufficientData
-from driftwell.kernels import significance
+from driftwell.kernels import divergence, significance
 from driftwell.kernels.relevance import Scale
 from driftwell.results import Measure
 
@@ -18,6 +19,8 @@ __all__ = [
     "JENSEN_SHANNON",
     "KL",
     "PSI",
+    "TERMS",
+    "Terms",
     "bounded",
     "exceeds",
     "fisher",
@@ -30,20 +33,39 @@ Distance = Callable[[Counts | Floats, Counts], float]
 Margin = Callable[[int, int, int], float]
 Test = Callable[[Counts, Counts], tuple[float, float | None]]
 
+
+class Terms(NamedTuple):
+    """What each group adds to a distance (to its square where it is a root), and what is added to each count."""
+
+    term: divergence.Term
+    added: float
+
+
 PSI, KL = Scale(1.0, 1), Scale(2.0, 1)
+TERMS = {
+    "psi": Terms(divergence.psi_term, 0.5),
+    "kl": Terms(divergence.kl_term, 0.5),
+    "hellinger": Terms(divergence.hellinger_term, 0.0),
+    "jensen_shannon": Terms(divergence.jensen_shannon_term, 0.0),
+}
 HELLINGER, JENSEN_SHANNON = Scale(8.0, 2), Scale(8.0 * math.log(2), 2)
 
 
-def scaled(name: str, distance: Distance, scale: Scale) -> Callable[[Pair], Measure]:
-    """A distance that goes with the chi-squared divergence; its p-value is that of the test on the same groups."""
+def scaled(name: str, distance: Distance, scale: Scale, terms: Terms) -> Callable[[Pair], Measure]:
+    """A distance that goes with the chi-squared divergence; its p-value is that of the test on the same groups.
+
+    Where rows were counted in other bins first, ``terms`` bound it, and the value is the lower bound.
+    """
 
     def measure(pair: Pair) -> Measure:
         value, groups, n, m = _found(pair, distance)
+        low, high = (value, value) if pair.slack is None else _bounds(pair, terms, scale)
+        value = min(value, low)
         return Measure(
             name,
             value,
-            value,
-            value,
+            low,
+            high,
             n,
             m,
             p_value=pair.groups_p_value,
@@ -53,6 +75,12 @@ def scaled(name: str, distance: Distance, scale: Scale) -> Callable[[Pair], Meas
         )
 
     return measure
+
+
+def _bounds(pair: Pair, terms: Terms, scale: Scale) -> tuple[float, float]:
+    assert pair.slack is not None
+    low, high = divergence.bounds_by_terms(terms.term, *pair.measured_groups, pair.slack, terms.added)
+    return low ** (1 / scale.power), high ** (1 / scale.power)
 
 
 def exceeds(distance: Distance, scale: Scale) -> Callable[[Pair, float], float]:

@@ -77,7 +77,7 @@ def _scaled(
     name: str, distance: Callable[..., float], scale: Scale, unit: str, why: str, kinds: tuple[str, ...] = ALL_KINDS
 ) -> Method:
     exceeds = shares.exceeds(distance, scale)
-    measure = shares.scaled(name, distance, scale)
+    measure = shares.scaled(name, distance, scale, shares.TERMS[name])
     return Method(name, kinds, measure, 0.1, unit, _BINS, why, interval=True, exceeds=exceeds)
 
 
