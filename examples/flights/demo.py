@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 import time
 from contextlib import closing
@@ -211,8 +212,12 @@ def main() -> int:
     parser.add_argument("--output", default="report.html", help="where the report is written")
     parser.add_argument("--work-dir", help="where model and store go (demo-data)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the story")
+    asked = vars(parser.parse_args())
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # the application that was started is stopped on the way out
     try:
-        return run(**vars(parser.parse_args()))
+        return run(**asked)
     except (DriftwellError, ReplayError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -19,7 +19,10 @@ __all__ = [
     "StoreError",
     "UnknownName",
     "nearest",
+    "shown",
 ]
+
+MOST_SHOWN = 100
 
 
 class DriftwellError(Exception):
@@ -85,3 +88,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     folded = {word.casefold(): word for word in reversed(list(known))}
     found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else None
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: the beginning of its repr, or its type where that fails."""
+    try:
+        return repr(value)[:MOST_SHOWN]
+    except Exception:  # noqa: BLE001 - the objects of a caller may raise anything, and the message matters more
+        return f"<{type(value).__name__}>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
@@ -106,18 +106,32 @@ def _microseconds(duration: str | timedelta | None) -> int:
 
 BUILT_IN_RULES: tuple[AlertRule, ...] = (
     AlertRule(
+        "ModelDataBroken",
+        "quality_severity >= 3",
+        "critical",
+        group="quality",
+        summary="The data of the model is broken: columns, rows or times are not what the reference promises.",
+    ),
+    AlertRule(
         "ModelDataDrift",
         "drift_detected",
         "warning",
         group="drift",
-        summary="The inputs or outputs of the model have moved away from the reference.",
+        summary="The inputs of the model have moved away from the reference.",
     ),
     AlertRule(
         "ModelDataDriftCritical",
         "drift_detected and drift_severity >= 3",
         "critical",
         group="drift",
-        summary="The inputs or outputs of the model have moved far away from the reference.",
+        summary="The inputs of the model have moved far away from the reference.",
+    ),
+    AlertRule(
+        "ModelOutputDrift",
+        "output_drift",
+        "warning",
+        group="output",
+        summary="The predictions, scores or confidences of the model have moved away from the reference.",
     ),
     AlertRule(
         "ModelPerformanceDrop",
@@ -299,10 +313,12 @@ def metrics_of(check: Mapping[str, Any]) -> dict[str, float]:
     """The metrics that rules see of one check (``CheckResult.to_dict()``): flat names, finite numbers.
 
     Always ``sample_count`` and ``severity`` (0 none to 3 high). Where drift was judged: ``drift_detected``
-    (0 or 1), ``drift_severity``, ``n_drifted``, ``max_drift_score``. Where performance was:
+    (0 or 1), ``drift_severity``, ``n_drifted`` (features), ``max_drift_score``. Where outputs were: ``output_drift``,
+    and of each ``prediction_drift``, ``score_drift``, ``confidence_drift`` (0 or 1) with its ``…_drift_value``. Where
+    performance was:
     ``performance_degraded``, ``performance_severity`` and each realized metric by its name (``f1_score``
-    beside ``f1``). ``coverage`` where losses are known. What was not judged is absent, so that no rule takes
-    silence for health.
+    beside ``f1``). Where quality was: ``quality_failed`` (rules), ``quality_severity`` and ``broken_columns``.
+    ``coverage`` where losses are known. What was not judged is absent, so that no rule takes silence for health.
     """
     raw: dict[str, Any] = {
         "sample_count": check.get("sample_count", check.get("n_predictions")),
@@ -315,17 +331,30 @@ def metrics_of(check: Mapping[str, Any]) -> dict[str, float]:
         worst = [_severity(v["severity"]) for v in drift]
         raw["drift_detected"] = check.get("drift_detected")
         raw["drift_severity"] = max(worst)
-        raw["n_drifted"] = sum(severity > Severity.NONE for severity in worst)
+        raw["n_drifted"] = sum(_severity(v["severity"]) > Severity.NONE for v in drift if v.get("feature"))
         raw["max_drift_score"] = check.get("max_drift_score")
+    raw |= _of_outputs([v for v in verdicts if v["signal"] == "output" and v["status"] not in ("no_data", "error")])
     performance = [v for v in verdicts if v["signal"] == "performance" and v["status"] not in ("no_data", "error")]
     if performance:
         raw["performance_degraded"] = check.get("performance_degraded")
         raw["performance_severity"] = max(_severity(v["severity"]) for v in performance)
+    quality = check.get("quality") or {}
+    if quality.get("status", "no_data") != "no_data":
+        raw["quality_failed"] = quality.get("n_failed")
+        raw["quality_severity"] = max((_severity(v["severity"]) for v in quality["verdicts"]), default=Severity.NONE)
+        raw["broken_columns"] = len(quality["broken"])
     realized = (check.get("performance") or {}).get("realized") or {}
     raw |= {name: found.get("value") for name, found in realized.items()}
     raw["f1_score"] = raw.get("f1")
     numbers = {name: number_or_none(value) for name, value in raw.items()}
     return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _of_outputs(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    moved = {str(v["feature"]): _severity(v["severity"]) > Severity.NONE for v in verdicts}
+    own = {f"{role}_drift": has_moved for role, has_moved in moved.items()}
+    values = {f"{v['feature']}_drift_value": v.get("value") for v in verdicts}
+    return own | values | ({"output_drift": any(moved.values())} if moved else {})
 
 
 def _severity(word: Any) -> Severity:

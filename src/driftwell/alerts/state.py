@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
+from driftwell.alerts.findings import findings
 from driftwell.alerts.rules import AlertRule, Evaluation, evaluate
 from driftwell.outbox import Channel
 from driftwell.results import isoformat
@@ -131,7 +132,7 @@ def apply(
     Raises only ``StoreError``.
     """
     stored = {alert["key"]: alert for alert in ledger.get_alerts(model)}
-    moves = [_move(rule, model, version, stored, metrics, at_us) for rule in rules]
+    moves = [_move(rule, model, version, stored, check, metrics, at_us) for rule in rules]
     told = {move.key: status for move in moves if (status := _to_tell(move, moves)) is not None}
     context = _Context(model, version, check, link)
     documents = [context.document(move, told.get(move.key)) for move in moves]
@@ -180,6 +181,7 @@ def _move(
     model: str,
     version: str,
     stored: Mapping[str, Mapping[str, Any]],
+    check: Mapping[str, Any],
     metrics: Mapping[str, Any],
     at_us: int,
 ) -> _Move:
@@ -189,6 +191,8 @@ def _move(
         found = Evaluation(rule, last["outcome"], last["value"], last["reason"] or last["message"])
     else:
         found = evaluate(rule, metrics)
+        if found.firing and rule.expression is not None:
+            found = replace(found, message=findings(check, rule.expression.names) or found.message)
     state, event = step(rule, _state_of(last), found.firing, at_us)
     if found.firing is None and last is not None:
         return _Move(key, rule, found, state, event, last["value"], last["message"])
@@ -241,6 +245,7 @@ class _Context:
             "group": move.rule.group,
             "value": move.value,
             "message": move.message,
+            "summary": move.rule.summary,
             "outcome": move.evaluation.outcome,
             "reason": move.evaluation.message if unknown else None,
             "telling": telling,

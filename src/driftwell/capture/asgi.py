@@ -11,6 +11,7 @@ from driftwell.capture.exchange import Exchange
 from driftwell.capture.ids import is_kept, is_usable, new_id
 from driftwell.capture.paths import Extractor, Side, extractor
 from driftwell.capture.records import Deferred
+from driftwell.config import MonitorSettings
 from driftwell.errors import BadInput
 
 __all__ = ["CaptureMiddleware", "ExchangeSink", "Watched"]
@@ -68,6 +69,10 @@ class Watched(Protocol):
     def recorder(self) -> ExchangeSink:
         """Where exchanges go."""
 
+    @property
+    def settings(self) -> MonitorSettings:
+        """The monitor's options, for ``sample_rate``."""
+
 
 class CaptureMiddleware:
     """Records the predictions of an existing JSON endpoint; pure ASGI.
@@ -96,7 +101,8 @@ class CaptureMiddleware:
     max_body
         Bytes of a request or a response beyond which an exchange is not recorded.
     sample
-        Share of the requests that is recorded, decided by the hash of the id in the header where there is one.
+        Share of the requests that is recorded, decided by the hash of the id in the header where there is one. The
+        ``sample`` of the monitor holds too: the smaller share is recorded, of the others nothing is copied.
 
     Raises
     ------
@@ -136,6 +142,7 @@ class CaptureMiddleware:
             raise BadInput(f"path must start with a slash. Got {path!r}")
         if not 0 <= sample <= 1:
             raise BadInput(f"sample is a share in 0…1. Got {sample!r}")
+        sample = min(sample, monitor.settings.sample_rate)
         if response_id_header is not None and callable(prediction_id):
             raise BadInput("with response_id_header the id must be known before the answer: name a header, no function")
         given = {

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from driftwell.capture import fields
-from driftwell.capture.cells import Cells, Shape, named_cells, read_column
+from driftwell.capture.cells import Cells, Shape, named_cells
 from driftwell.capture.fields import Notes
 from driftwell.capture.ids import is_usable, new_id
+from driftwell.capture.readers import ARROW_TYPES, read_column
 from driftwell.capture.records import Fields, Record, TableRows
 from driftwell.capture.snapshot import RefusedError, Unread, thaw
 from driftwell.capture.tables import columns_of, fields_of
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "batch_of_records", "batch_of_table", "label_of", "rows_as_dicts"]
 
-_KINDS = {"numeric": "float64", "boolean": "bool", "categorical": "string"}
 _TYPES = {"timestamp": "timestamp", "score": "float64", "latency_seconds": "float64"}
 
 POLITE_ROWS = 64
@@ -184,7 +184,7 @@ def _read_columns(found: dict[str, list[Any]], shape: Shape) -> _Columns:
     invalid: dict[int, dict[str, str]] = {}
     for name, values in found.items():
         kind = shape.kind(name, values)
-        read, unread = read_column(values, kind or "numeric")
+        read, unread = read_column(values, kind or "numeric", length=shape.length(name, values))
         for i, text in unread.items():
             invalid.setdefault(i, {})[name] = text
         if kind is not None:
@@ -223,11 +223,17 @@ def _table(rows: Sequence[Row], columns: _Columns, absent: Sequence[bool], inval
     import pyarrow as pa
 
     lists = [*(zip(*rows, strict=True) if rows else repeat((), len(Row._fields))), invalid]
-    types = {"timestamp": pa.timestamp("us", "UTC"), "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string()}
+    types = {
+        "timestamp": pa.timestamp("us", "UTC"),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "string": pa.string(),
+        "list": pa.list_(pa.float64()),
+    }
     arrays = [
         pa.array(values, types[_TYPES.get(name, "string")]) for name, values in zip(ROW_COLUMNS, lists, strict=True)
     ]
-    struct = [pa.field(n, types[_KINDS[k]]) for n, k in zip(columns.names, columns.kinds, strict=True)]
+    struct = [pa.field(n, types[ARROW_TYPES[k]]) for n, k in zip(columns.names, columns.kinds, strict=True)]
     children = [pa.array(v, f.type) for v, f in zip(columns.values, struct, strict=True)]
     if children:
         features = pa.StructArray.from_arrays(children, fields=struct, mask=pa.array(absent, pa.bool_()))

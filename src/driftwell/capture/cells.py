@@ -1,31 +1,30 @@
-"""Feature cells become columns of one kind each; what cannot be read as its column's kind is kept as text beside it."""
+"""The features of a record by name, and what is known of the features of a model version."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
-from driftwell.capture.snapshot import RefusedError, Unread
+from driftwell.capture.snapshot import RefusedError
 from driftwell.frame import text_of
+from driftwell.profiles.composite import CompositeBins
 
 if TYPE_CHECKING:
     from collections import Counter
 
+    from driftwell.profiles.profile import Bins
     from driftwell.profiles.reference import Reference
 
-__all__ = ["Cells", "Shape", "kind_of", "named_cells", "read_column"]
+__all__ = ["Cells", "Shape", "kind_of", "named_cells"]
 
 MAX_POSITIONS = 256
 """Up to this many elements a list without a reference is a row ``f0, f1, …``; a longer one is one series."""
 MAX_FEATURES = 4_096
 """Features learned for one model version without a reference; further names are ignored and counted."""
-MAX_INVALID_TEXT = 200
 
 Cells = Mapping[str, Any]
 _NAME_TYPES = frozenset({str})
@@ -36,36 +35,66 @@ class Shape:
     """What is known of the features of one model version.
 
     ``kinds`` are those of the reference (``fixed``: no other feature is kept), or those learned so far: the first
-    value of a feature decides. ``given`` are the user's, which win over learning.
+    value of a feature decides. ``given`` are the user's, which win over learning. ``former`` are names that features
+    of a fixed shape had before they were renamed: kept where a row has them, and never meant by position. ``lengths``
+    are those of the reference's vectors, or learned in the same way.
     """
 
     kinds: dict[str, str] = field(default_factory=dict)
     fixed: bool = False
     classes: Sequence[str] = ()
     given: Mapping[str, str] = field(default_factory=dict)
+    former: Mapping[str, str] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
-    def of(reference: Reference) -> Shape:
-        """The shape a reference fixes."""
-        return Shape(dict(reference.kinds), True, tuple(reference.classes))
+    def of(reference: Reference, feature_map: Mapping[str, str] | None = None) -> Shape:
+        """The shape a reference fixes; ``feature_map`` has its name of a feature by the one that is recorded."""
+        names = feature_map or {}
+        recorded = {old: new for new, old in names.items()}
+        kinds = {recorded.get(name, name): kind for name, kind in reference.kinds.items()}
+        others = reference.kinds | {new: reference.kinds[old] for new, old in names.items() if old in reference.kinds}
+        former = {name: kind for name, kind in others.items() if name not in kinds}
+        known = {name: _length_of(bins) for name, bins in reference.bins.items()}
+        lengths = {name: n for name in others if (n := known.get(names.get(name, name)))}
+        return Shape(kinds, True, tuple(reference.classes), former=former, lengths=lengths)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether a list can only be the series ``value``: the one feature of the reference, or said to be one."""
+        if self.fixed:
+            return self.kinds == {"value": "series"}
+        return self.given.get("value") == "series"
 
     def kind(self, name: str, values: Iterable[Any]) -> str | None:
         """The kind of a feature; None while it has shown no value that has one."""
-        found = self.kinds.get(name) or self.given.get(name)
+        found = self.kinds.get(name) or self.former.get(name) or self.given.get(name)
         if found is None:
             found = next((kind for kind in map(kind_of, values) if kind), None)
         if found is not None and not self.fixed:
             self.kinds[name] = found
         return found
 
+    def length(self, name: str, values: Iterable[Any]) -> int | None:
+        """How many elements each value of a vector feature has; None for other kinds, and before the first vector."""
+        if (self.kinds.get(name) or self.former.get(name)) != "vector":
+            return None
+        if name not in self.lengths and not self.fixed:
+            found = next((len(value) for value in values if isinstance(value, (list, np.ndarray))), None)
+            if found is not None:
+                self.lengths[name] = found
+        return self.lengths.get(name)
+
     def names_of(self, rows: Iterable[Cells | None], ignored: Counter[str]) -> list[str]:
         """The features of these rows, in the order of the reference or of their appearance; others are counted."""
         if self.fixed:
             known = self.kinds.keys()
+            further: dict[str, int] = {}
             for row in rows:
-                if row and not row.keys() <= known:
-                    ignored.update(row.keys() - known)
-            return list(self.kinds)
+                for name in row.keys() - known if row and not row.keys() <= known else ():
+                    further[name] = further.get(name, 0) + 1
+            ignored.update({name: count for name, count in further.items() if name not in self.former})
+            return [*self.kinds, *(name for name in self.former if name in further)]
         names: dict[str, None] = {}
         for row in rows:
             if row and not row.keys() <= names.keys():
@@ -77,21 +106,31 @@ class Shape:
         return [name for name in names if name not in left_out]
 
 
+def _length_of(bins: Bins) -> int | None:
+    """Elements of each vector where a reference froze vectors."""
+    return bins.frozen.get("length") if isinstance(bins, CompositeBins) else None
+
+
 def kind_of(value: Any) -> str | None:
-    """The kind a value shows: truth values boolean, numbers numeric, text categorical, else None."""
+    """The kind a value shows: truth values boolean, numbers numeric, text categorical, times datetime, lists series;
+    else None."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, (int, float)):
         return "numeric"
+    if isinstance(value, (list, np.ndarray)):
+        return "series"
+    if isinstance(value, date):
+        return "datetime"
     return "categorical" if isinstance(value, str) else None
 
 
 def named_cells(features: Any, shape: Shape) -> Cells | None:
     """The features of one record by name; None where there are none.
 
-    A list or array goes by position: the reference's features, or ``f0, f1, …``, or one series ``value`` when it
-    is long. Raises ``RefusedError``: ``feature_count`` for another width than the reference's, ``features`` for what is
-    no row.
+    A list or array is the series ``value`` where that is what the features are known to be. Else it goes by position:
+    the reference's features, or ``f0, f1, …``, or one series ``value`` when it is long. Raises ``RefusedError``:
+    ``feature_count`` for another width than the reference's, ``features`` for what is no row.
     """
     if features is None:
         return None
@@ -101,6 +140,8 @@ def named_cells(features: Any, shape: Shape) -> Cells | None:
         features = features.tolist()
     if not isinstance(features, list):
         raise RefusedError("features")
+    if shape.is_series:
+        return {"value": features}
     if shape.fixed:
         if len(features) != len(shape.kinds):
             raise RefusedError("feature_count")
@@ -113,85 +154,3 @@ def named_cells(features: Any, shape: Shape) -> Cells | None:
 def _text_names(features: Mapping[Any, Any]) -> dict[str, Any]:
     """Names that are numbers, as data frames with unnamed columns have them, become text."""
     return {name if type(name) is str else text_of(name): value for name, value in features.items()}
-
-
-def read_column(values: list[Any], kind: str) -> tuple[list[Any], dict[int, str]]:
-    """One column as ``kind``: the values a store keeps (None where missing), and the text of those unreadable.
-
-    NaN stays apart from None in numeric columns and is missing in the others.
-
-    Examples
-    --------
-    >>> read_column([1, "x", None, True], "numeric")
-    ([1.0, None, None, 1.0], {1: 'x'})
-    """
-    ready, read = _READERS[kind]
-    if ready.issuperset(map(type, values)):
-        return values, {}
-    out: list[Any] = []
-    invalid: dict[int, str] = {}
-    for i, value in enumerate(values):
-        try:
-            out.append(None if value is None else read(value))
-        except (TypeError, ValueError, OverflowError):
-            out.append(None)
-            if not _is_missing(value):
-                invalid[i] = _invalid_text(value)
-    return out, invalid
-
-
-def _numeric(value: Any) -> float:
-    if isinstance(value, (int, float)):
-        return float(value)
-    raise TypeError
-
-
-def _boolean(value: Any) -> bool | None:
-    if isinstance(value, (int, float)) and value in (0, 1):
-        return bool(value)
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    raise TypeError
-
-
-def _category(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)):
-        return None if value != value else text_of(value)
-    raise TypeError
-
-
-_READERS: Mapping[str, tuple[frozenset[type], Callable[[Any], Any]]] = {
-    "numeric": (frozenset({float, type(None)}), _numeric),
-    "boolean": (frozenset({bool, type(None)}), _boolean),
-    "categorical": (frozenset({str, type(None)}), _category),
-}
-
-
-def _is_missing(value: Any) -> bool:
-    return isinstance(value, Unread) and value.text == "NaT"
-
-
-def _invalid_text(value: Any) -> str:
-    """What is shown of a cell that could not be read, with the reason where the type alone is one."""
-    if isinstance(value, Unread):
-        text = value.text
-    elif isinstance(value, (str, bool, int, float, date)):
-        text = str(value)
-    elif isinstance(value, (list, np.ndarray)):
-        text = f"series of {len(value)} elements, which have no kind in this version: {_shown(value)}"
-    else:
-        text = f"{type(value).__name__}: {_shown(value)}"
-    return text[:MAX_INVALID_TEXT]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        value = value[:MAX_INVALID_TEXT].tolist()
-    elif isinstance(value, list):
-        value = value[:MAX_INVALID_TEXT]
-    try:
-        return msgspec.json.encode(value, enc_hook=str).decode()
-    except (TypeError, ValueError, RecursionError):
-        return "…"

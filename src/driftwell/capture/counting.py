@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ LATENCY_EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 
 MAX_NAMES = 100
 OTHERS = "(others)"
+MOST_PLACES = 1_000
 
 
 @dataclass(slots=True)
@@ -76,6 +78,14 @@ class LabelTally:
     dropped: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
 
+    def hand_over(self, other: LabelTally) -> LabelTally:
+        """One label that waited turns out to belong to another tally, which is returned."""
+        self.offered -= 1
+        self.waiting -= 1
+        other.offered += 1
+        other.waiting += 1
+        return other
+
     def settle(self, fate: LabelCounts) -> None:
         """One label that waited was added."""
         self.waiting -= 1
@@ -115,6 +125,21 @@ class Counting:
     def tally(self, model: str, version: str) -> Tally:
         """The tally of a model version, made on first use."""
         return self._tallies.get((model, version)) or self._tallies.setdefault((model, version), Tally())
+
+    def refuse(self, model: str, version: str, reasons: Mapping[str, int]) -> None:
+        """Count records that were refused before they were offered. Names that were never heard of are told apart
+        only while they are few: whoever posts may make up any number of them."""
+        known = (model, version) in self._tallies or len(self._tallies) < MOST_PLACES
+        tally = self.tally(model, version) if known else self.tally("", "")
+        tally.offered += sum(reasons.values())
+        tally.rejected.update(reasons)
+
+    def refuse_labels(self, model: str | None, reasons: Mapping[str, int]) -> None:
+        """The same for labels."""
+        known = model in self._labels or len(self._labels) < MOST_PLACES
+        tally = self.labels(model if known else None)
+        tally.offered += sum(reasons.values())
+        tally.rejected.update(reasons)
 
     def labels(self, model: str | None) -> LabelTally:
         """The tally of a model's labels, made on first use."""

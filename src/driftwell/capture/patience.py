@@ -19,9 +19,10 @@ QUIET_SECONDS = 60.0
 
 
 class Seldom:
-    """Lets a message into the log once a minute, however often it happens."""
+    """Lets a message into the log once in a while (a minute), however often it happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet_seconds: float = QUIET_SECONDS) -> None:
+        self._quiet_seconds = quiet_seconds
         self._silent_until: dict[str, float] = {}
 
     def permits(self, what: str) -> bool:
@@ -29,7 +30,7 @@ class Seldom:
         now = time.monotonic()
         if now < self._silent_until.get(what, 0.0):
             return False
-        self._silent_until[what] = now + QUIET_SECONDS
+        self._silent_until[what] = now + self._quiet_seconds
         return True
 
     def forget(self, what: str) -> None:

@@ -21,8 +21,9 @@ from driftwell.capture.queue import Queue
 from driftwell.capture.records import Deferred, LabelItem, LabelTicket, Record, TableRows, make_record
 from driftwell.capture.snapshot import RefusedError, freeze
 from driftwell.capture.tables import own_table, roles_of, slices_of
-from driftwell.capture.writer import Item, ReferenceFor, Writer
+from driftwell.capture.writer import Item, ReferenceFor, TransformFor, Writer
 from driftwell.stores.base import LabelCounts, LeafBuilder, PredictionStore
+from driftwell.stores.transform import Transform
 
 if TYPE_CHECKING:
     from driftwell.profiles.reference import Reference
@@ -58,6 +59,8 @@ class Recorder:
         How long a record waits at most before it is stored; a thousand of them wait no longer.
     clock
         Seconds since 1970.
+    transform_for
+        What leaves of a model do to features; says here under which names they are recorded.
 
     Notes
     -----
@@ -76,8 +79,10 @@ class Recorder:
         queue_bytes: int = 256 * 1024**2,
         flush_seconds: float = 1.0,
         clock: Callable[[], float] = time.time,
+        transform_for: TransformFor = lambda model: Transform(),
     ) -> None:
         self._reference_for = reference_for
+        self._transform_for = transform_for
         self._flush_seconds = flush_seconds
         self._clock = clock
         self._ids = IdSource()
@@ -86,7 +91,9 @@ class Recorder:
         self._backoff = Backoff(self._queue)
         self._losses = LossReport(self._counting)
         self._seldom = Seldom()
-        self._writer = Writer(store, reference_for, leaf_builder, kinds or {}, self._counting, self._backoff)
+        self._writer = Writer(
+            store, reference_for, leaf_builder, kinds or {}, self._counting, self._backoff, transform_for
+        )
         self._thread: threading.Thread | None = None
         survive_forks(self)
         atexit.register(self._at_exit)
@@ -155,8 +162,8 @@ class Recorder:
         name another ``model`` or ``version`` go there.
         """
         try:
-            reference = self._reference_for(model, version)
-            found = own_table(table, reference)
+            reference, transform = self._reference_for(model, version), self._transform_for(model)
+            found = own_table(table, reference, transform)
             arrived = self._clock()
             ids, items = slices_of(model, version, found, roles_of(found, roles, reference), arrived, self._ids)
             patient = True
@@ -197,6 +204,16 @@ class Recorder:
         tally = self._counting.tally(exchange.model, exchange.version)
         if self._queue.put(exchange, tally, 0) and self._thread is None:
             self._start()
+
+    def note_refused(self, model: str, version: str, reasons: Mapping[str, int]) -> None:
+        """Count records that were refused where they were posted, by reason."""
+        with self._counting.lock:
+            self._counting.refuse(model, version, reasons)
+
+    def note_refused_labels(self, model: str | None, reasons: Mapping[str, int]) -> None:
+        """Count labels that were refused where they were posted, by reason."""
+        with self._counting.lock:
+            self._counting.refuse_labels(model, reasons)
 
     def note_skipped(self, model: str, version: str, reason: str) -> None:
         """Count a request that was passed over."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from driftwell.profiles.reference import Reference
+    from driftwell.stores.transform import Transform
 
 __all__ = ["SLICE_ROWS", "columns_of", "fields_of", "own_table", "roles_of", "slices_of"]
 
@@ -28,7 +29,7 @@ SLICE_ROWS = 10_000
 TABLE_ROLES = ("prediction_id", "model", "version", *Fields._fields[1:])
 
 
-def own_table(table: Any, reference: Reference | None) -> pa.Table:
+def own_table(table: Any, reference: Reference | None, transform: Transform) -> pa.Table:
     """Read any table into memory of our own, so that the caller may change what was passed.
 
     Raises ``BadInput`` for what is no table, and ``RefusedError("feature_count")`` for an array of another width than
@@ -36,23 +37,23 @@ def own_table(table: Any, reference: Reference | None) -> pa.Table:
     """
     import pyarrow as pa
 
-    found = read_table(table, feature_names=_names_of(table, reference))
+    found = read_table(table, feature_names=_names_of(table, reference, transform))
     for i, column in enumerate(found.schema):
         if column.type == pa.string_view():  # of polars; Arrow cannot take rows of it
             found = found.set_column(i, column.name, found.column(i).cast(pa.string()))
     return found if isinstance(table, pa.Table) else found.take(pa.array(np.arange(found.num_rows)))
 
 
-def _names_of(table: Any, reference: Reference | None) -> list[str] | None:
+def _names_of(table: Any, reference: Reference | None, transform: Transform) -> list[str] | None:
     """The reference's names for an array or a list of rows, which have none of their own."""
-    if reference is None or not isinstance(table, (np.ndarray, list, tuple)):
+    if reference is None or transform.preprocess or not isinstance(table, (np.ndarray, list, tuple)):
         return None
     if isinstance(table, (list, tuple)) and all(isinstance(row, Mapping) for row in table):
         return None
     shape = np.shape(table)
     if (shape[1] if len(shape) == 2 else 1) != len(reference.kinds):
         raise RefusedError("feature_count")
-    return reference.feature_names
+    return list(Shape.of(reference, transform.feature_map).kinds)
 
 
 def roles_of(table: pa.Table, roles: Mapping[str, str], reference: Reference | None) -> dict[str, str]:
@@ -128,8 +129,8 @@ def columns_of(item: TableRows, shape: Shape, notes: Notes) -> dict[str, list[An
     taken = set(item.roles.values())
     others = [name for name in item.table.column_names if name not in taken]
     if shape.fixed:
-        names = list(shape.kinds)
-        notes.ignored.update({name: item.rows for name in others if name not in shape.kinds})
+        names = [*shape.kinds, *(name for name in shape.former if name in others)]
+        notes.ignored.update({name: item.rows for name in others if name not in names})
     else:
         names = shape.names_of([dict.fromkeys(others)], notes.ignored)
     present = set(item.table.column_names)

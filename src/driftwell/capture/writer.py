@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -19,11 +19,12 @@ from driftwell.capture.records import Deferred, Expansion, LabelItem, Record, Ta
 from driftwell.capture.snapshot import RefusedError, thaw
 from driftwell.errors import FormatError
 from driftwell.stores.base import AppendResult, Label, LabelCounts, LeafBuilder, PredictionStore
+from driftwell.stores.transform import Transform
 
 if TYPE_CHECKING:
     from driftwell.profiles.reference import Reference
 
-__all__ = ["Item", "Patience", "ReferenceFor", "Writer", "one_by_one"]
+__all__ = ["Item", "Patience", "ReferenceFor", "TransformFor", "Writer", "one_by_one"]
 
 logger = logging.getLogger("driftwell.capture")
 
@@ -32,6 +33,7 @@ NEWEST_ROWS = 20
 
 Item = Record | TableRows | LabelItem
 ReferenceFor = Callable[[str, str], "Reference | None"]
+TransformFor = Callable[[str], Transform]
 Done = TypeVar("Done")
 
 
@@ -77,11 +79,13 @@ class Writer:
         kinds: Mapping[str, str],
         counting: Counting,
         patience: Patience,
+        transform_for: TransformFor = lambda model: Transform(),
     ) -> None:
         self._store = store
         self._reference_for = reference_for
         self._leaf_builder = leaf_builder
         self._kinds = kinds
+        self._transform_for = transform_for
         self._counting = counting
         self._patience = patience
         self._shapes: dict[tuple[str, str], Shape] = {}
@@ -113,7 +117,7 @@ class Writer:
     def preview(self, model: str, version: str, items: Sequence[Record | TableRows]) -> list[Prepared]:
         """What ``write`` would store of these items; nothing is counted or learned."""
         known = self._shape(model, version, self._reference(model, version))
-        shape = Shape(dict(known.kinds), known.fixed, known.classes, known.given)
+        shape = replace(known, kinds=dict(known.kinds), lengths=dict(known.lengths))
         return [_prepare(group, shape) for group in _groups(items)]
 
     # -- records ---------------------------------------------------------------------------------------------
@@ -213,8 +217,13 @@ class Writer:
             return None
 
     def _shape(self, model: str, version: str, reference: Reference | None) -> Shape:
-        if reference is not None:
-            return Shape.of(reference)
+        transform = self._transform_for(model)
+        if reference is not None and transform.preprocess is None:
+            return Shape.of(reference, transform.feature_map)
+        found = self._learned(model, version)
+        return found if reference is None else replace(found, classes=tuple(reference.classes))
+
+    def _learned(self, model: str, version: str) -> Shape:
         found = self._shapes.get((model, version))
         if found is None:
             kinds: dict[str, str] = {}
@@ -262,7 +271,10 @@ class Writer:
         fates = [LabelCounts()] * len(labels) if counts is None else one_by_one(counts, labels)
         with self._counting.lock:
             for label, fate in zip(labels, fates, strict=True):
+                owner = fate.models[0] if fate.models else None
                 tally = self._counting.labels(label.model)
+                if label.model is None and owner is not None:
+                    tally = tally.hand_over(self._counting.labels(owner))
                 if counts is not None:
                     tally.settle(fate)
                 elif reason == "unstorable":
@@ -306,12 +318,13 @@ def one_by_one(counts: LabelCounts, labels: Sequence[Label]) -> list[LabelCounts
     if len(labels) == 1:
         return [counts]
     out = []
-    for label, fate in zip_longest(labels, counts.fates[: len(labels)]):
+    models = counts.models or (None,) * len(labels)
+    for label, fate, model in zip_longest(labels, counts.fates[: len(labels)], models[: len(labels)]):
         if fate == "ambiguous":
             names = counts.ambiguous.get(label.prediction_id, [])
             out.append(LabelCounts(ambiguous={label.prediction_id: names}, fates=(fate,)))
         else:
-            out.append(_FATES.get(fate, LabelCounts()))
+            out.append(replace(_FATES.get(fate, LabelCounts()), models=(model,)))
     return out
 
 

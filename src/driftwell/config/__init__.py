@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftwell.config.service import SETTINGS, Config, ModelConfig, load_config
+from driftwell.config.service import SETTINGS, Config, ModelConfig, environment_options, load_config
 from driftwell.config.settings import UNAVAILABLE, MonitorSettings, Setting, settings_from
 from driftwell.config.values import format_duration, parse_duration, parse_size
 
@@ -13,6 +13,7 @@ __all__ = [
     "ModelConfig",
     "MonitorSettings",
     "Setting",
+    "environment_options",
     "format_duration",
     "load_config",
     "parse_duration",

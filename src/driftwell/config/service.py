@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -23,12 +23,13 @@ from driftwell.config.settings import (
 )
 from driftwell.errors import ConfigError, nearest
 
-__all__ = ["SETTINGS", "Config", "ModelConfig", "load_config"]
+__all__ = ["SETTINGS", "Config", "ModelConfig", "environment_options", "load_config"]
 
 STORE_TYPES = ("sqlite", "postgresql", "redis", "influxdb")
 DEFAULT_STORE = "sqlite:///driftwell.db"
 SERVICE_INTERVAL_HOURS = 2.0
 MODEL_KEYS = ("version", "reference")
+INTERVALS = {"check_every", "drift_check_interval_hours", "drift_check_minutes"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class Config:
         """The options of one model: its own table, else the common ones, else the defaults."""
         own = self.models[model].options if model in self.models else {}
         given = {**self.options, **own}
-        if not given.keys() & {"check_every", "drift_check_interval_hours", "drift_check_minutes"}:
+        if not given.keys() & INTERVALS:
             given["drift_check_interval_hours"] = SERVICE_INTERVAL_HOURS
         return MonitorSettings(**given)
 
@@ -103,6 +104,7 @@ _PYTHON_ONLY = {name for name, row in OPTIONS.items() if row.kind is values.PYTH
 _FILES = {f"{name}_file": name for name, row in SETTINGS.items() if row.secret}
 _TOP_KEYS = {**NAMES, **_FILES, **{name: name for name in _SERVICE}}
 _MODEL_KEYS = {**NAMES, **{key: name for key, name in _FILES.items() if name in OPTIONS}}
+_MAY_BE_EMPTY = {row.env for row in SETTINGS.values() if row.kind is values.PREFIX}
 _OTHER_VARIABLES = {"DRIFTWELL_CONFIG", "DRIFTWELL_TOKEN"}
 
 
@@ -123,7 +125,7 @@ def load_config(path: str | Path | None, environ: Mapping[str, str]) -> Config:
     file = Path(named or "driftwell.toml")
     document = _parse(file) if named or file.is_file() else {}
     models = document.pop("models", {})
-    in_file, in_environment = _from_file(document, file.parent), _from_environment(environ)
+    in_file, in_environment = _from_file(document, file.parent), _from_environment(environ, SETTINGS)
     foreign = _foreign_database(in_file | in_environment, environ)
     if foreign:
         del in_environment["store"]
@@ -177,12 +179,13 @@ def _name_of(key: str, value: Any, where: str) -> str | None:
     return allowed[key]
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The values that variables set; an empty variable counts as not set."""
+def _from_environment(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
+    """The values that variables set; an empty one counts as not set, unless the setting may be empty."""
     for name in UNAVAILABLE:
         canonical(name, environ.get(f"DRIFTWELL_{name.upper()}") or None)
     found: dict[str, Any] = {}
-    for name, row in SETTINGS.items():
+    for name in names:
+        row = SETTINGS[name]
         variable = next((v for v in _variables(row) if _is_set(v, environ)), None)
         if variable is None:
             continue
@@ -196,6 +199,22 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def environment_options(environ: Mapping[str, str], given: Collection[str]) -> dict[str, Any]:
+    """The options of a ``Monitor`` that variables set, but for those ``given`` in code, which win.
+
+    The settings of the time between checks are one matter: one of them in code silences the variables of all.
+
+    Examples
+    --------
+    >>> environment_options({"DRIFT_MIN_SAMPLES": "50", "DRIFTWELL_ALARM": "per_check"}, ["alarm"])
+    {'drift_min_samples': 50}
+    """
+    own = {NAMES.get(name, name) for name in given}
+    silent = own | (INTERVALS if own & INTERVALS else set())
+    found = _from_environment(environ, [name for name in OPTIONS if name not in silent])
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _variables(row: Setting) -> list[str]:
     """The variables that set ``row``, the strongest first."""
     own = [f"DRIFTWELL_{name.upper()}" for name in (row.name, *row.aliases)]
@@ -204,6 +223,8 @@ def _variables(row: Setting) -> list[str]:
 
 def _is_set(variable: str, environ: Mapping[str, str]) -> bool:
     text = environ.get(variable, "").strip()
+    if variable in _MAY_BE_EMPTY:
+        return variable in environ
     # Kubernetes sets <SERVICE>_PORT=tcp://… in every pod beside a service called driftwell.
     return bool(text) and not (variable == "DRIFTWELL_PORT" and text.startswith("tcp://"))
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from driftwell.config import values
 from driftwell.config.values import Kind
-from driftwell.errors import ConfigError, NotSupported, nearest
+from driftwell.errors import ConfigError, NotSupported, nearest, shown
 
 __all__ = [
     "UNAVAILABLE",
@@ -79,6 +79,10 @@ def declared(cls: type, scope: str) -> dict[str, Setting]:
     return found
 
 
+MULTIVARIATE = ("mmd", "energy", "domain_classifier", "pca", "lsdd", "hotelling", "random_features", "portfolio")
+"""The tests of whole rows by name; this layer knows no more of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MonitorSettings:
     """How one model is watched. Made by ``settings_from``, so every value has its type and is in range."""
@@ -111,7 +115,9 @@ class MonitorSettings:
     ] = 10.0
     check_every: Annotated[
         timedelta | None,
-        Option(values.INTERVAL, "time between background checks of every kind; wins over the settings above"),
+        Option(
+            values.INTERVAL, "time between background checks of every kind, such as PT1H; wins over the settings above"
+        ),
     ] = None
 
     method: Annotated[Any, Option(values.METHOD, "drift method: one, several, or one by column; by default psi")] = None
@@ -134,16 +140,47 @@ class MonitorSettings:
             plain=("DRIFT_MIN_SAMPLES",),
         ),
     ] = 100
+    multivariate: Annotated[
+        str | None,
+        Option(
+            values.one_of(*MULTIVARIATE),
+            "test of whole rows beside the columns: reads the newest rows of the window, as many as the method takes, "
+            "and compares them with the rows that the reference keeps; by default none",
+        ),
+    ] = None
+    drift_update_ref: Annotated[
+        Mapping[str, Any] | None,
+        Option(
+            values.UPDATE,
+            "let the reference follow the data after each check without drift: the last so many rows, or so many drawn "
+            'from all; "when_drifted": true updates after drift too, "sigma" is the bandwidth of multivariate = "mmd"',
+        ),
+    ] = None
     kinds: Annotated[
         Mapping[str, str] | None, Option(values.KINDS, "kind of a column, where the reference does not say")
     ] = None
     feature_map: Annotated[
         Mapping[str, str] | None,
-        Option(values.NAMES, "in tables given to check(data=…): the reference's name of a column, by its new name"),
+        Option(
+            values.NAMES,
+            "the reference's name of a feature, by the name under which it is recorded or given to check(data=…)",
+        ),
     ] = None
     preprocess: Annotated[
         Callable[..., Any] | None,
-        Option(values.PYTHON, "function applied to tables given to check(data=…) before detection"),
+        Option(
+            values.PYTHON,
+            "function applied to features before detection: to recorded ones as an Arrow table (features alone, in "
+            "the background), to those given to check(data=…) as they are; returns a table with the same rows",
+        ),
+    ] = None
+    quality: Annotated[
+        Any,
+        Option(
+            values.QUALITY,
+            "rules of data quality: false for none, or by column (* for all) limits in place of the learned ones, "
+            'such as {"age": {"range": [0, 120]}, "*": {"freshness": "PT2H"}}',
+        ),
     ] = None
 
     performance_window_size: Annotated[int, Option(values.COUNT, "labelled predictions in a performance window")] = 1000
@@ -230,8 +267,6 @@ UNAVAILABLE: dict[str, tuple[Any, ...]] = {
     "spool_dir": (),
     "spool_bytes": ("1GiB",),
     "redact": ({},),
-    "drift_update_ref": ("none",),
-    "multivariate": (),
     "false_alarm_budget": (),
 }
 """Documented options that this version does not have, with the values that ask for nothing."""
@@ -278,6 +313,6 @@ def read_value(row: Setting, value: Any, *, source: str = "") -> Any:
     """``value`` as the setting's type; the ``ConfigError`` names the setting (or ``source``) and its type."""
     try:
         return row.kind.read(value)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
-        shown = "something else" if row.secret else repr(value)[:100]
-        raise ConfigError(f"{source or row.name} must be {row.type}; got {shown}") from (None if row.secret else exc)
+    except Exception as exc:  # noqa: BLE001 - the methods of a user's object may raise anything
+        got = "something else" if row.secret else shown(value)
+        raise ConfigError(f"{source or row.name} must be {row.type}; got {got}") from (None if row.secret else exc)

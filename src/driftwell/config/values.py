@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from driftwell.errors import BadInput
+from driftwell.errors import BadInput, shown
 
 __all__ = [
     "BOOLEAN",
@@ -27,11 +27,13 @@ __all__ = [
     "POSITIVE",
     "PREFIX",
     "PYTHON",
+    "QUALITY",
     "SHARE",
     "SIZE",
     "TEXT",
     "THRESHOLD",
     "TOLERANCE",
+    "UPDATE",
     "Kind",
     "format_duration",
     "one_of",
@@ -67,12 +69,12 @@ def parse_duration(value: str | timedelta) -> timedelta:
         return value
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise BadInput(f"not an ISO 8601 duration: {value!r}; write PT30M, PT1H or P7D (no years or months)")
+        raise BadInput(f"not an ISO 8601 duration: {shown(value)}; write PT30M, PT1H or P7D (no years or months)")
     parts = {unit: float(text.replace(",", ".")) for unit, text in found.groupdict(default="0").items()}
     try:
         return timedelta(**parts)
     except OverflowError as exc:
-        raise BadInput(f"the duration {value!r} is too long") from exc
+        raise BadInput(f"the duration {shown(value)} is too long") from exc
 
 
 def format_duration(value: timedelta) -> str:
@@ -104,7 +106,7 @@ def parse_size(value: str | int) -> int:
     found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
     unit = _UNITS.get(found[3].lower()) if found else None
     if found is None or unit is None:
-        raise BadInput(f"not a size in bytes: {value!r}; write 256MiB, 1GB or a whole number")
+        raise BadInput(f"not a size in bytes: {shown(value)}; write 256MiB, 1GB or a whole number")
     return int(found[1]) * unit + int(float(found[2] or 0) * unit)
 
 
@@ -237,6 +239,20 @@ def _tolerances(value: Any) -> Any:
     return _tolerance(found)
 
 
+def _rules(value: Any) -> Any:
+    """A table as it is, since its names are checked where the rules are known; true is the default, None."""
+    found = _json(value)
+    if isinstance(found, Mapping):
+        return {_text(key): own for key, own in found.items()}
+    return None if _boolean(found) else False
+
+
+def _update(value: Any) -> Any:
+    """A table as it is, since its keys are checked where updates are known; the word none is the default."""
+    found = _json(value)
+    return None if found == "none" else {_text(key): own for key, own in dict(found).items()}
+
+
 def _prefix(value: Any) -> str:
     if not re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)?", _text(value), re.ASCII):
         raise ValueError
@@ -246,10 +262,8 @@ def _prefix(value: Any) -> str:
 BOOLEAN = Kind("true or false", _boolean)
 COUNT = Kind("whole number, 1 or more", _whole(1, 2**53))
 INTERVAL = Kind("ISO 8601 duration above 0, such as PT1H", _interval)
-KINDS = Kind(
-    "table of numeric, categorical or boolean by column",
-    _table(one_of("numeric", "categorical", "boolean").read),
-)
+_KINDS = ("numeric", "categorical", "boolean", "datetime", "text", "vector", "series")
+KINDS = Kind(f"table of {', '.join(_KINDS[:-1])} or {_KINDS[-1]} by column", _table(one_of(*_KINDS).read))
 LIST = Kind("list, or text with commas", _list)
 METHOD = Kind("name, list of names, or table by column", _or_table(_names, _names))
 NAMES = Kind("table of texts", _table(_text))
@@ -259,8 +273,10 @@ PORT = Kind("port, 0 to 65535 (0: any free one)", _whole(0, 65535))
 POSITIVE = Kind("number above 0", _number(0, 1e12, above_low=True))
 PREFIX = Kind("letters, digits and _, or empty", _prefix)
 PYTHON = Kind("Python function", _python)
+QUALITY = Kind("false, or a table of rules by column", _rules)
 SHARE = Kind("number from 0 to 1", _number(0, 1))
 SIZE = Kind("size in bytes, such as 256MiB", parse_size)
 TEXT = Kind("text", _text)
 THRESHOLD = Kind("number, 0 or more, or a table of them by method or column", _or_table(_LEVEL, _LEVEL))
 TOLERANCE = Kind('number, 0 or more, {"abs": number}, or a table of these by metric', _tolerances)
+UPDATE = Kind('none, {"last": rows} or {"reservoir_sampling": rows}', _update)

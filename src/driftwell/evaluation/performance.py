@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -307,5 +308,5 @@ def _column(rows: pa.Table, name: str, role: str) -> Any:
 
 
 def _check_interval(interval: float) -> None:
-    if not 0 < interval < 1:
+    if isinstance(interval, bool) or not isinstance(interval, Real) or not 0 < interval < 1:
         raise BadInput(f"interval must be between 0 and 1, such as 0.95; got {interval!r}")

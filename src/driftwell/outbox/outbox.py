@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -33,6 +34,7 @@ BACKOFF_SECONDS = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0)
 """Waits after the first, second … failed attempt; a notice that fails once more is a dead letter."""
 
 LONGEST_WAIT_SECONDS = 86_400.0
+MOST_PARALLEL = 8
 SEND_SECONDS = 20.0  # longer than any channel may take for one notice, so that a lease outlasts its batch
 
 
@@ -94,20 +96,46 @@ def send_due(
 ) -> SendReport:
     """Send the notices that are due, each to the channel of its name; one failure never stops the others.
 
+    Channels are served at the same time, the notices of one channel in their order: a receiver that does not answer
+    holds up no other.
+
     Failed ones are due again after ``BACKOFF_SECONDS`` with up to a quarter more by chance (from ``rng``), or
     later if the receiver asks for it; after the last wait, or when rejected, they are dead letters. A channel
     that this process does not have counts as a failure: another process may have it. Raises ``StoreError``
     when the ledger fails; what was not settled is due again when its lease runs out.
     """
-    states = []
+    turns: dict[str, list[Notice]] = {}
     for notice in ledger.due(now_us, limit=limit, lease_us=round(limit * SEND_SECONDS * 1e6)):
-        outcome = next_step(_deliver(notice, channels), notice.attempts, rng)
-        retry_at = None if outcome.wait_seconds is None else now_us + round(outcome.wait_seconds * 1e6)
-        ledger.settle(notice.key, state=outcome.state, now_us=now_us, retry_at_us=retry_at, error=outcome.error)
-        if outcome.error is not None:
-            logger.warning("%s notice to %s: %s (%s)", notice.kind, notice.channel, outcome.error, outcome.state)
-        states.append(outcome.state)
+        turns.setdefault(notice.channel, []).append(notice)
+    chance = threading.Lock()
+
+    def serve(notices: Sequence[Notice]) -> list[str]:
+        return [_send(ledger, notice, channels, now_us, rng, chance) for notice in notices]
+
+    if len(turns) < 2:
+        states = [state for notices in turns.values() for state in serve(notices)]
+    else:
+        with ThreadPoolExecutor(min(len(turns), MOST_PARALLEL), "driftwell-channel") as pool:
+            states = [state for served in pool.map(serve, turns.values()) for state in served]
     return SendReport(states.count("sent"), states.count("retry"), states.count("dead"))
+
+
+def _send(
+    ledger: Ledger,
+    notice: Notice,
+    channels: Mapping[str, Channel],
+    now_us: int,
+    rng: np.random.Generator,
+    chance: threading.Lock,
+) -> str:
+    delivery = _deliver(notice, channels)
+    with chance:  # a generator is no friend of threads
+        outcome = next_step(delivery, notice.attempts, rng)
+    retry_at = None if outcome.wait_seconds is None else now_us + round(outcome.wait_seconds * 1e6)
+    ledger.settle(notice.key, state=outcome.state, now_us=now_us, retry_at_us=retry_at, error=outcome.error)
+    if outcome.error is not None:
+        logger.warning("%s notice to %s: %s (%s)", notice.kind, notice.channel, outcome.error, outcome.state)
+    return outcome.state
 
 
 def _deliver(notice: Notice, channels: Mapping[str, Channel]) -> Delivery:

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -45,7 +46,7 @@ def request(
 
     ``at_us`` is the time of the check, ``now_us`` the wall clock. The id of a run that a check asked for
     repeats when the same check asks again. Without a target the request is recorded, and stays, for people
-    to see.
+    to see. Raises ``RunningError`` while another run of the model has not ended.
     """
     check_id = decision.details.get("check_id")
     policy_id = hashlib.sha256(f"{model}\0{version}\0{check_id}".encode()).hexdigest()[:32]
@@ -65,8 +66,19 @@ def request(
         "results": [],
         "error": None,
     }
-    _keep(ledger, made, now_us)
+    if not targets:
+        ledger.put_run(made)
+    elif (other := ledger.start_run(made)) is not None:
+        raise RunningError(other)
+    _say(ledger, made, now_us)
     return made
+
+
+class RunningError(Exception):
+    """Another run of the model has not ended, perhaps of a process that decided in the same instant."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} has not ended")
 
 
 def run(
@@ -114,6 +126,10 @@ def expire(ledger: Ledger, model: str, policy: Policy, now_us: int) -> list[dict
 
 def _keep(ledger: Ledger, made: Mapping[str, Any], now_us: int) -> None:
     ledger.put_run(dict(made))
+    _say(ledger, made, now_us)
+
+
+def _say(ledger: Ledger, made: Mapping[str, Any], now_us: int) -> None:
     who = str(made["details"].get("triggered_by") or "policy")
     details = {name: made[name] for name in ("id", "model", "version", "reason", "targets", "error")}
     ledger.audit(who, f"retraining.{made['state']}", details, now_us)
@@ -134,8 +150,7 @@ class Retrainer:
     """Retraining of one model version: decides after each check, and runs the targets on a thread of its own.
 
     Nothing retrains while ``targets`` is empty. A run that has begun is finished before the interpreter
-    exits; ``wait`` waits for it earlier. One run at a time a model, over all processes that share the
-    ledger; two that decide in the same instant can both start.
+    exits; ``wait`` waits for it earlier. One run at a time a model, over all processes that share the ledger.
     """
 
     def __init__(
@@ -165,7 +180,11 @@ class Retrainer:
             runs = expire(self._ledger, self._model, self.policy, _now(self._clock))
             decision = decide(self.policy, check, runs, at_us)
             if decision.trigger:
-                self._start(decision, at_us)
+                try:
+                    self._start(decision, at_us)
+                except RunningError as exc:
+                    reason = f"{decision.reason}, but {exc}"
+                    return replace(decision, trigger=False, reason=reason, code="running")
         return decision
 
     def trigger(
@@ -182,7 +201,10 @@ class Retrainer:
             decision = decide_manual(runs, self._model, self._version, reason, details)
             if not decision.trigger:
                 return {"status": "running", "id": None, "reason": decision.reason}
-            made = self._start(decision, now_us if at_us is None else at_us)
+            try:
+                made = self._start(decision, now_us if at_us is None else at_us)
+            except RunningError as exc:
+                return {"status": "running", "id": None, "reason": str(exc)}
         said = reason if self.targets else f"{reason} (recorded only: no retraining callback is set)"
         return {"status": "retraining_triggered", "id": made["id"], "reason": said}
 
@@ -202,10 +224,13 @@ class Retrainer:
             logger.error("the end of retraining run %s cannot be recorded: %s", made["id"], exc)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for this process's run to end; False when it has not after ``timeout`` seconds."""
+        """Wait for this process's run to end; False when it has not after ``timeout`` seconds, and at once when
+        asked by the run itself, which cannot wait for its own end."""
         worker = self._worker
         if worker is None:
             return True
+        if worker is threading.current_thread():
+            return False
         worker.join(timeout)
         return not worker.is_alive()
 

@@ -35,6 +35,8 @@ def open_store(url: str) -> SQLiteStore:
     ...     store.close()
     []
     """
+    if not isinstance(url, str):
+        raise BadInput(f"a store is named by its address, such as sqlite:///driftwell.db. Got {url!r}")
     scheme, _, path = url.partition("://")
     if scheme not in _STORES:
         known = ", ".join(f"{scheme} ({example})" for scheme, (_, example) in _STORES.items())

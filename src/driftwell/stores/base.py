@@ -124,6 +124,8 @@ class LabelCounts:
     conflicting: int = 0
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
     fates: tuple[str, ...] = ()  # the word of each label, in order
+    models: tuple[str | None, ...] = field(default=(), compare=False)
+    """The model that scored the id of each label, in order; None where none did or several."""
 
 
 class PredictionStore(Protocol):
@@ -154,7 +156,8 @@ class PredictionStore(Protocol):
         """Rows of ``[start_us, end_us)`` in event-time order: ``version``, ``ROW_COLUMNS``, ``true_label`` (JSON
         text), ``label_time`` and the features flattened beside them (a feature named like a row column becomes
         ``feature.<name>``). ``columns`` keeps only those of that name. ``labelled`` True keeps rows with a label,
-        False those without. ``limit`` keeps the newest. ``after_arrival`` leaves out batches up to that mark."""
+        False those without. ``limit`` keeps the newest, of rows of one time the last to arrive. ``after_arrival``
+        leaves out batches up to that mark."""
 
     def outcomes(
         self, model: str, version: str | None, start_us: int, end_us: int, *, limit: int | None = None
@@ -249,7 +252,7 @@ class Ledger(Protocol):
     # alerts: the state of each rule
     def get_alerts(self, model: str | None = None) -> list[dict[str, Any]]:
         """The stored alert states, newest change first: dicts with at least ``key, model, version, rule,
-        severity, state, since_us, changed_us, value, message``."""
+        severity, state, since_us, changed_us, value, message``, and the rule's ``summary``."""
 
     def put_alert(self, alert: dict[str, Any]) -> None:
         """Insert or replace the alert of this ``key``."""
@@ -279,6 +282,11 @@ class Ledger(Protocol):
     # retraining runs
     def put_run(self, run: dict[str, Any]) -> None:
         """Insert or replace a retraining run by its ``id``: ``model, version, state, reason, details, at_us, …``."""
+
+    def start_run(self, run: dict[str, Any]) -> str | None:
+        """Keep a new run as ``put_run`` does, unless one of its model that has targets has not ended (``state``
+        requested or running): then nothing is kept and the id of that one is returned. In one transaction, so that
+        of several processes one starts."""
 
     def runs(self, model: str, *, limit: int = 20) -> list[dict[str, Any]]:
         """Retraining runs, newest first."""

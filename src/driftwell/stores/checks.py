@@ -188,6 +188,22 @@ def law_rows_come_back_as_they_were(store: PredictionStore, ledger: Ledger) -> N
     )
 
 
+def law_times_and_lists_come_back(store: PredictionStore, ledger: Ledger) -> None:
+    kinds = {"at": pa.timestamp("us", "UTC"), "signal": pa.list_(pa.float64())}
+    at = pa.array([NOON, None, NOON - 1], kinds["at"])
+    signal = pa.array([[1.5, None], [], None], kinds["signal"])
+    features = pa.StructArray.from_arrays([at, signal], names=list(kinds))
+    store.append(make_batch("b", ["1", "2", "3"], features=features), count_leaves)
+    rows = store.read("m", "v1", *ALWAYS)
+    same({name: rows.schema.field(name).type for name in kinds}, kinds, "features keep their types")
+    same(rows["at"].to_pylist(), at.to_pylist(), "times come back to the microsecond")
+    same(rows["signal"].to_pylist(), signal.to_pylist(), "lists come back, empty ones apart from none")
+    (batch,) = store.batches("m", "v1")
+    same(batch.rows["features"].to_pylist(), features.to_pylist(), "batches too")
+    newest = store.recent("m", "v1", 3)
+    same([row["features"]["signal"] for row in reversed(newest)], signal.to_pylist(), "recent rows too")
+
+
 def law_windows_are_half_open_and_sorted(store: PredictionStore, ledger: Ledger) -> None:
     store.append(make_batch("late", ["c", "d"], start_us=NOON + 2 * SECOND), count_leaves)
     store.append(make_batch("early", ["a", "b"], features=[{"x": 1.0}] * 2), count_leaves)
@@ -218,6 +234,23 @@ def law_newest_span_holds_n_rows(store: PredictionStore, ledger: Ledger) -> None
     span = store.newest("m", "v1", NOON + 4 * SECOND, 2)
     same(span, (NOON + 2 * SECOND, NOON + 3 * SECOND + 1, 2), "the span of the two newest before the moment")
     same(store.newest("m", None, NOON, 2), (NOON, NOON, 0), "an empty span when there is nothing before")
+
+
+def law_rows_of_one_time_stand_in_order_of_arrival(store: PredictionStore, ledger: Ledger) -> None:
+    store.append(make_batch("b1", ["c", "a", "b"], step_us=0), count_leaves)
+    store.append(make_batch("b2", ["z"], version="v2"), count_leaves)
+    store.append(make_batch("b3", ["y", "late"], step_us=SECOND), count_leaves)
+    at_noon = (NOON, NOON + 1)
+    same(_ids(store.read("m", "v1", *at_noon)), ["c", "a", "b", "y"], "rows of one time, as they came")
+    same(_ids(store.read("m", "v1", *at_noon, limit=2)), ["b", "y"], "a limit keeps the last to arrive")
+    same(_ids(store.read("m", None, *ALWAYS, limit=3)), ["z", "y", "late"], "of all versions too")
+    same(_ids(store.outcomes("m", "v1", *at_noon, limit=2)), ["b", "y"], "outcomes keep the same")
+    same(_ids(store.read("m", "v1", *at_noon, limit=0)), [], "none where none is asked for")
+    store.add_labels([Label(name, "1", NOON) for name in ("c", "a", "y")])
+    same(_ids(store.read("m", "v1", *at_noon, limit=2, labelled=True)), ["a", "y"], "of those with a label")
+    same(
+        store.newest("m", "v1", NOON + SECOND, 2), (NOON, NOON + 1, 4), "the newest two share their time with two more"
+    )
 
 
 def law_arrival_mark_hides_older_batches(store: PredictionStore, ledger: Ledger) -> None:
@@ -331,6 +364,14 @@ def law_label_goes_to_all_versions(store: PredictionStore, ledger: Ledger) -> No
     same(store.add_labels([Label("a", "1", NOON)]), labelled("matched"), "one label is counted once")
     same(store.append(make_batch("v3", ["a"], version="v3"), count_leaves).labels_matched, 1, "a later version")
     same(store.outcomes("m", None, *ALWAYS)["true_label"].to_pylist(), ["1"] * 3, "all versions have it")
+
+
+def law_label_names_the_model_it_went_to(store: PredictionStore, ledger: Ledger) -> None:
+    store.append(make_batch("m", ["a", "b"], model="m"), count_leaves)
+    store.append(make_batch("n", ["b", "c"], model="n"), count_leaves)
+    labels = [Label("a", "1", NOON), Label("c", "1", NOON), Label("b", "1", NOON), Label("b", "1", NOON, model="n")]
+    expected = ("m", "n", None, "n", None)
+    same(store.add_labels([*labels, Label("z", "1", NOON)]).models, expected, "None for several and for none")
 
 
 def law_label_of_two_models_is_ambiguous(store: PredictionStore, ledger: Ledger) -> None:

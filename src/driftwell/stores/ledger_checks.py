@@ -182,6 +182,21 @@ def law_settled_notice_is_final(store: PredictionStore, ledger: Ledger) -> None:
     same([n["key"] for n in ledger.notices(state="dead")], ["dead"], "by state")
 
 
+def law_one_run_of_a_model_at_a_time(store: PredictionStore, ledger: Ledger) -> None:
+    run = {"id": "1", "model": "m", "state": "requested", "targets": ["callback:train"], "at_us": 1}
+    same(ledger.start_run(run), None, "the first may start")
+    same(ledger.start_run(run | {"id": "2"}), "1", "another has to wait for it")
+    ledger.put_run(run | {"state": "running"})
+    same(ledger.start_run(run | {"id": "2"}), "1", "also while it runs")
+    same(ledger.start_run(run | {"id": "3", "model": "n"}), None, "another model does not")
+    same([r["id"] for r in ledger.runs("m")], ["1"], "one that has to wait is not kept")
+    ledger.put_run(run | {"state": "failed"})
+    same(ledger.start_run(run | {"id": "2", "at_us": 2}), None, "after its end the next may start")
+    ledger.put_run(run | {"id": "2", "at_us": 2, "state": "completed"})
+    ledger.put_run(run | {"id": "4", "at_us": 3, "targets": []})
+    same(ledger.start_run(run | {"id": "5", "at_us": 4}), None, "one without a target stays and holds up none")
+
+
 def law_run_is_replaced_by_its_id(store: PredictionStore, ledger: Ledger) -> None:
     run = {
         "id": "1",

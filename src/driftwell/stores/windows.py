@@ -29,11 +29,13 @@ __all__ = [
     "feature_table",
     "leaf_builder",
     "leaf_edges",
+    "oldest_rows",
+    "recorded_features",
     "rows_profile",
     "window_profile",
 ]
 
-OUTPUTS = {"prediction": "(prediction)", "score": "(score)"}
+OUTPUTS = {"prediction": "(prediction)", "score": "(score)", "probability": "(probability)"}
 _TAKEN = {"version", "true_label", "label_time", *ROW_COLUMNS}
 _PREFIX = "feature."
 
@@ -53,10 +55,13 @@ class WindowProfile:
     notes: tuple[str, ...] = ()
 
 
-def leaf_builder(reference: Reference | None, transform: Transform | None = None) -> LeafBuilder:
+def leaf_builder(
+    reference: Reference | None, transform: Transform | None = None, *, kinds: Mapping[str, str] | None = None
+) -> LeafBuilder:
     """How to turn a batch into leaves: one for each segment and event hour, in the reference's bins or in none.
 
-    With a reference, features go through ``transform`` before they are counted.
+    With a reference, features go through ``transform`` before they are counted; without one, ``kinds`` says of what
+    kind some are: categories are kept, texts are not.
     """
 
     def build(batch: PredictionBatch) -> list[Leaf]:
@@ -76,7 +81,8 @@ def leaf_builder(reference: Reference | None, transform: Transform | None = None
             hour, segment = key
             part = rows if len(index) == rows.num_rows else rows.take(index)
             own = features if part is rows else features.take(index)
-            made = rows_profile(own, part, reference, names=transform.feature_map if transform else None)
+            names = transform.feature_map if transform else None
+            made = rows_profile(own, part, reference, names=names, kinds=kinds)
             state = made.to_bytes(edges=False)
             edges = leaf_edges(reference, transform)
             leaves.append(Leaf(batch.model, batch.version, segment, hour * HOUR_US, edges, part.num_rows, state))
@@ -104,11 +110,17 @@ def feature_table(rows: pa.Table) -> pa.Table:
 
 
 def rows_profile(
-    features: pa.Table, rows: pa.Table, reference: Reference | None, *, names: Mapping[str, str] | None = None
+    features: pa.Table,
+    rows: pa.Table,
+    reference: Reference | None,
+    *,
+    names: Mapping[str, str] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Profile:
     """Profile features together with prediction and score, which stand in ``rows`` as a store gives them.
 
-    ``names``: what features are called here by what they were called when they were recorded.
+    ``names``: what features are called here by what they were called when they were recorded. ``kinds``: of those
+    features that no reference decides.
     """
     import pyarrow as pa
 
@@ -121,11 +133,12 @@ def rows_profile(
         columns["(score)"] = score
     if reference is not None:
         columns["(timestamp)"] = rows.column("timestamp")
+        columns["(probability)"] = rows.column("probability")
     table = pa.table(columns) if columns else rows.select([])
     if reference is not None:
         made = reference.profile_table(table, outputs=OUTPUTS)
     else:
-        frame = Frame.of(table)
+        frame = Frame.of(table, kinds=kinds)
         made = build_profile(frame, plain_bins(frame), outputs=list(OUTPUTS.values()))
         made = replace(made, outputs={name[1:-1]: state for name, state in made.outputs.items()})
     return _with_invalid(replace(made, n_rows=rows.num_rows), rows.column("invalid"), names or {})
@@ -140,21 +153,29 @@ def window_profile(
     end_us: int,
     reference: Reference | None,
     *,
+    limit: int | None = None,
     after_arrival: int = 0,
     transform: Transform | None = None,
 ) -> WindowProfile:
     """Profile the rows with event time in ``[start_us, end_us)``: whole hours from leaves, cut hours from rows.
 
-    ``after_arrival`` leaves out what arrived up to that mark. With a reference, features go through ``transform``
-    before they are counted; without one here, leaves that another process transformed are good. Leaves counted in
-    other bins (a writer that did not know the reference yet) are rebuilt from their rows first; where the rows are
-    gone, leaves counted without any reference are counted in its bins from their grids.
+    ``limit`` keeps the newest of a window that begins at the time of the oldest row to be kept: of those that share
+    this time the last to arrive. ``after_arrival`` leaves out what arrived up to that mark.
+
+    With a reference, features go through ``transform`` before they are counted; without one here, leaves that another
+    process transformed are good. Leaves counted in other bins (a writer that did not know the reference yet) are
+    rebuilt from their rows first; where the rows are gone, leaves counted without any reference are counted in its bins
+    from their grids.
     Cost: independent of the number of predictions, but for the two cut hours.
     """
     edges_id = leaf_edges(reference, transform)
-    first, last, cut = _parts(start_us, end_us)
     parts: list[Profile] = []
     others: list[Leaf] = []
+    if limit is not None:
+        rows = oldest_rows(store, model, version, start_us, end_us, limit, after_arrival=after_arrival)
+        parts += [_cut_profile(rows, reference, transform)] if rows.num_rows else []
+        start_us += 1
+    first, last, cut = _parts(start_us, end_us)
     if first < last:
         leaves = ledger.leaves(model, version, first, last, after_arrival=after_arrival)
         if version is not None and not all(_is_counted_in(edges_id, leaf) for leaf in leaves):
@@ -194,10 +215,19 @@ def _is_counted_in(edges_id: str, leaf: Leaf) -> bool:
 
 
 def _cut_profile(rows: pa.Table, reference: Reference | None, transform: Transform | None) -> Profile:
-    features = _flat_features(rows)
+    features = recorded_features(rows)
     if reference is None or not transform:
         return rows_profile(features, rows, reference)
     return rows_profile(transform(features), rows, reference, names=transform.feature_map)
+
+
+def oldest_rows(
+    store: PredictionStore, model: str, version: str | None, start_us: int, end_us: int, limit: int, **chosen: Any
+) -> pa.Table:
+    """Rows at the first instant of a window that are among its newest ``limit``: the last to arrive. ``chosen`` goes to
+    ``PredictionStore.read``."""
+    left = max(limit - store.count(model, version, start_us + 1, end_us), 0)
+    return store.read(model, version, start_us, start_us + 1, limit=left, **chosen)
 
 
 def count_arrived(
@@ -229,7 +259,7 @@ def empty_profile(reference: Reference | None) -> Profile:
     return reference.profile_table(pa.table({name: pa.nulls(0) for name in reference.kinds}))
 
 
-def _flat_features(rows: pa.Table) -> pa.Table:
+def recorded_features(rows: pa.Table) -> pa.Table:
     """The features of a table that ``PredictionStore.read`` gave."""
     own = [name for name in rows.column_names if name not in _TAKEN]
     return rows.select(own).rename_columns([_own_name(name) for name in own])

@@ -163,8 +163,12 @@ def test_metrics_of_a_full_check():
     realized = {"f1": {"value": 0.7, "low": 0.6, "high": 0.8, "n": 100}, "mae": {"value": None}}
     metrics = metrics_of(
         check(
-            verdict(severity=Severity.MEDIUM, status="warning"),
-            verdict(),
+            verdict(severity=Severity.MEDIUM, status="warning", feature="age"),
+            verdict(severity=Severity.LOW, metric="mmd"),
+            verdict(feature="fare"),
+            verdict("output", feature="prediction", severity=Severity.LOW, value=0.12),
+            verdict("output", feature="score", value=0.01),
+            verdict("output", "no_data", feature="confidence"),
             verdict("performance", "critical", Severity.HIGH, "f1"),
             performance={"realized": realized},
             coverage=0.99,
@@ -176,8 +180,13 @@ def test_metrics_of_a_full_check():
         "coverage": 0.99,
         "drift_detected": 1.0,
         "drift_severity": 2.0,
-        "n_drifted": 1.0,
+        "n_drifted": 1.0,  # features: the test of whole rows is none
         "max_drift_score": 0.2,
+        "output_drift": 1.0,
+        "prediction_drift": 1.0,
+        "prediction_drift_value": 0.12,
+        "score_drift": 0.0,
+        "score_drift_value": 0.01,
         "performance_degraded": 1.0,
         "performance_severity": 3.0,
         "f1": 0.7,
@@ -204,6 +213,11 @@ def test_built_in_rules_tell_warning_from_critical():
     high = verdict(severity=Severity.HIGH, status="critical")
     assert fired(check(medium)) == ["ModelDataDrift"]
     assert fired(check(high)) == ["ModelDataDrift", "ModelDataDriftCritical"]
+
+
+def test_drift_of_an_output_is_a_rule_of_its_own():
+    assert fired(check(verdict(), verdict("output", feature="score", severity=Severity.LOW))) == ["ModelOutputDrift"]
+    assert fired(check(verdict(), verdict("output", feature="score"))) == []
 
 
 def test_built_in_rules_know_performance_and_traffic():

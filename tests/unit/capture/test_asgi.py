@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from driftwell.capture.asgi import CaptureMiddleware
 from driftwell.capture.recorder import Recorder
+from driftwell.config import MonitorSettings
 from driftwell.errors import BadInput
 
 BODY = msgspec.json.encode({"x": {"a": 1}})
@@ -29,6 +30,7 @@ class Model:
     recorder: Recorder
     name: str = "m"
     version: str = "v"
+    settings: MonitorSettings = field(default_factory=MonitorSettings)
 
 
 @pytest.fixture
@@ -238,6 +240,17 @@ def test_sampling_decides_by_the_id(monitor, store):
     nothing = CaptureMiddleware(answering(), monitor=Model(monitor.recorder, "other"), sample=0.0)
     call(nothing, scope())
     assert seen(monitor)["skipped"]["sampled"] == 401 - len(kept)
+
+
+def test_the_share_of_the_monitor_holds_too(monitor, monkeypatch):
+    half = Model(monitor.recorder, settings=MonitorSettings(sample_rate=0.0))
+    copied = []
+    monkeypatch.setattr("driftwell.capture.asgi._Body.see", lambda *_: copied.append(1))
+    call(CaptureMiddleware(answering(), monitor=half), scope())
+    call(CaptureMiddleware(answering(), monitor=half, sample=0.5), scope())
+    assert copied == []
+    found = seen(monitor)
+    assert (found["offered"], found["skipped"]) == (0, {"sampled": 2})
 
 
 def test_an_application_mounted_below_a_path(monitor):

@@ -1,60 +1,22 @@
-"""Kinds and columns: what a cell becomes, by hand; category texts are those of ``driftwell.frame.text_of``."""
+"""The features of a record by name, and what is learned of them, by hand."""
 
-import math
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
 
-from driftwell.capture.cells import MAX_FEATURES, Shape, kind_of, named_cells, read_column
+from driftwell import Reference
+from driftwell.capture.cells import MAX_FEATURES, Shape, kind_of, named_cells
 from driftwell.capture.snapshot import RefusedError, Unread
-from driftwell.frame import text_of
 
 
 def test_kinds_shown_by_values():
-    assert [kind_of(v) for v in (True, 1, 1.5, "a", None, [1], Unread("x"))] == [
-        "boolean", "numeric", "numeric", "categorical", None, None, None,
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "values", "read", "invalid"),
-    [
-        ("numeric", [1.5, None], [1.5, None], {}),
-        ("numeric", [2, True, "x", None, "3"], [2.0, 1.0, None, None, None], {2: "x", 4: "3"}),
-        ("numeric", [2**63, Unread("NaT"), Unread("odd")], [float(2**63), None, None], {2: "odd"}),
-        ("boolean", [True, 0, 1.0, 2, "true", math.nan], [True, False, True, None, None, None], {3: "2", 4: "true"}),
-        ("categorical", ["a", 3.0, 3, 2.5, True, math.nan, None], ["a", "3", "3", "2.5", "true", None, None], {}),
-    ],
-)
-def test_cells_of_each_kind(kind, values, read, invalid):
-    assert read_column(values, kind) == (read, invalid)
-
-
-def test_category_texts_agree_with_tables():
-    values = [3.0, 1e16, -0.0, 2.5, True, 1e-7]
-    assert read_column(values, "categorical")[0] == [text_of(v) for v in values]
-
-
-def test_nan_stays_nan_in_numeric_columns():
-    read, invalid = read_column([math.nan, None, "x"], "numeric")
-    assert math.isnan(read[0])
-    assert read[1] is None
-    assert invalid == {2: "x"}
-
-
-def test_series_are_invalid_text_with_the_reason():
-    for value in ([0.5] * 300, np.full(300, 0.5)):
-        text = read_column([value], "numeric")[1][0]
-        assert text.startswith("series of 300 elements, which have no kind in this version: [0.5,0.5")
-        assert len(text) <= 200
-
-
-def test_times_and_dicts_are_invalid_text():
-    read, invalid = read_column([datetime(2026, 1, 1, tzinfo=UTC), {"a": 1}, b"x"], "categorical")
-    assert read == [None, None, None]
-    assert invalid == {0: "2026-01-01 00:00:00+00:00", 1: 'dict: {"a":1}', 2: 'bytes: "eA=="'}
+    shown = {"boolean": (True,), "numeric": (1, 1.5), "categorical": ("a", "2026-01-01"), None: (None, Unread("x")),
+             "series": ([1], np.ones(3)), "datetime": (datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 1))}  # fmt: skip
+    assert {kind: tuple(kind_of(v) for v in values) for kind, values in shown.items()} == {
+        kind: (kind,) * len(values) for kind, values in shown.items()
+    }
 
 
 def test_positions_take_the_names_of_the_reference():
@@ -70,6 +32,22 @@ def test_positions_without_a_reference():
     assert list(named_cells([0.0] * 257, Shape())) == ["value"]
     assert named_cells({0: 1, 1.5: 2}, Shape()) == {"0": 1, "1.5": 2}
     assert named_cells(None, Shape()) is None
+
+
+def test_a_list_is_the_series_value_where_that_is_known():
+    assert named_cells([1.0, 2.0], Shape(given={"value": "series"})) == {"value": [1.0, 2.0]}
+    assert named_cells([1.0, 2.0], Shape({"value": "series"}, fixed=True)) == {"value": [1.0, 2.0]}
+    assert named_cells([[1.0, 2.0]], Shape({"signal": "series"}, fixed=True)) == {"signal": [1.0, 2.0]}
+
+
+def test_the_length_of_a_vector_is_the_references_or_that_of_the_first():
+    reference = Reference.from_data({"v": [[1.0, 2.0], [3.0, 4.0]]}, kinds={"v": "vector"})
+    assert Shape.of(reference).length("v", [[1.0]]) == 2
+    assert Shape.of(reference, {"embedding": "v"}).length("embedding", []) == 2
+    shape = Shape(given={"v": "vector"})
+    assert shape.kind("v", [None, [1.0, 2.0, 3.0]]) == "vector"
+    assert [shape.length("v", values) for values in ([None], [None, [1.0, 2.0, 3.0]], [[1.0]])] == [None, 3, 3]
+    assert Shape(kinds={"s": "series"}).length("s", [[1.0]]) is None
 
 
 def test_a_kind_is_learned_once_and_kept():

@@ -533,3 +533,14 @@ def test_no_library_of_the_service_loads_for_a_record():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_refused_labels_are_counted_by_model_while_names_are_few(recorder):
+    recorder.note_refused_labels("m", {"http_415": 2})
+    for i in range(2_000):
+        recorder.note_refused_labels(f"made up {i}", {"http_422": 1})
+    assert recorder.stats("m")["labels"]["rejected"] == {"http_415": 2}
+    assert recorder.stats("made up 0")["labels"]["rejected"] == {"http_422": 1}
+    assert recorder.stats("made up 1999")["labels"]["rejected"] == {}
+    everything = recorder.stats()["labels"]
+    assert (everything["offered"], everything["rejected"]) == (2_002, {"http_415": 2, "http_422": 2_000})

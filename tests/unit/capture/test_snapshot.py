@@ -74,7 +74,7 @@ def test_later_changes_are_not_seen():
         (LoudText("x"), "x"),
         (pd.NA, None),
         (pd.NaT, Unread("NaT")),
-        (np.datetime64("NaT"), Unread("NaT")),
+        (np.datetime64("NaT", "us"), Unread("NaT")),
         (np.datetime64("2026-01-01"), datetime(2026, 1, 1, tzinfo=UTC)),
         (pd.Timestamp("2026-01-01T00:00:00.123456789Z"), datetime(2026, 1, 1, 0, 0, 0, 123456, tzinfo=UTC)),
         (MappingProxyType({"a": 1}), {"a": 1}),

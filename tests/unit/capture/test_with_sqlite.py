@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from driftwell.stores.windows import leaf_builder
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 FAR_US = 10**17
+NOON = datetime(2026, 1, 20, 12, tzinfo=UTC)
 
 
 def recorder_on(path: Path, reference: Reference | None = None) -> tuple[Any, Recorder]:
@@ -63,7 +65,7 @@ def test_rows_come_back_as_they_were_offered(tmp_path):
     recorder.offer(
         "m",
         "v",
-        {"a": 1, "b": True, "c": "x", "series": [1, 2]},
+        {"a": 1, "b": True, "c": "x", "series": [1, None], "at": NOON, "odd": {"k": 1}},
         {"k": 3},
         probability={"n": 0.25, "y": 0.75},
         prediction_id="p",
@@ -80,8 +82,9 @@ def test_rows_come_back_as_they_were_offered(tmp_path):
     recorder.close()
     store.close()
     assert {name: stored[name] for name in waiting} == waiting
-    assert (stored["features"]["a"], stored["prediction"], stored["score"]) == (1.0, {"k": 3}, 0.75)
-    assert stored["invalid"]["series"].startswith("series of 2 elements")
+    assert (stored["prediction"], stored["score"]) == ({"k": 3}, 0.75)
+    assert stored["features"] == {"a": 1.0, "b": True, "c": "x", "series": [1.0, None], "at": NOON}
+    assert stored["invalid"] == {"odd": 'dict: {"k":1}'}
 
 
 @FORK

@@ -72,6 +72,11 @@ def test_an_empty_variable_is_not_set():
     assert load_config(None, {"DRIFTWELL_PORT": " ", "SLACK_WEBHOOK_URL": ""}).notices == ()
 
 
+def test_an_empty_prefix_is_set():
+    assert load_config(None, {"DRIFTWELL_METRICS_PREFIX": ""}).settings_for("m").metrics_prefix == ""
+    assert load_config(None, {}).settings_for("m").metrics_prefix == "driftwell"
+
+
 def test_tables_and_lists_come_as_json_or_commas():
     env = {
         "DRIFTWELL_PERFORMANCE_THRESHOLD": '{"abs": 0.05}',

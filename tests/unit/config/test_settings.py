@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from driftwell.config import SETTINGS, UNAVAILABLE, MonitorSettings, settings_from
+from driftwell.config.settings import OPTIONS
 from driftwell.errors import ConfigError, NotSupported
 
 
@@ -80,7 +81,7 @@ def test_one_option_under_two_names_is_refused():
         ("queue_bytes", "big"),
         ("check_every", "1h"),
         ("check_every", "PT0S"),
-        ("kinds", {"a": "series"}),
+        ("kinds", {"a": "image"}),
         ("kinds", 5),
         ("preprocess", "module:function"),
         ("metrics_prefix", "drift-well"),
@@ -94,6 +95,16 @@ def test_one_option_under_two_names_is_refused():
 def test_a_bad_value_names_its_option(name, value):
     with pytest.raises(ConfigError, match=f"^{name} must be"):
         settings_from({name: value})
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_a_value_that_cannot_be_shown_names_its_option_too(name):
+    class Unsayable:
+        def __repr__(self):
+            raise RuntimeError
+
+    with pytest.raises(ConfigError, match=f"^{name} must be "):
+        settings_from({name: Unsayable()})
 
 
 @pytest.mark.parametrize("name", sorted(UNAVAILABLE))

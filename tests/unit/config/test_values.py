@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftwell.config import format_duration, parse_duration, parse_size
-from driftwell.config.values import NETWORKS, PATH, TOLERANCE, one_of
+from driftwell.config.values import KINDS, NETWORKS, PATH, TOLERANCE, one_of
 from driftwell.errors import BadInput
+from driftwell.frame import KINDS as ALL_KINDS
 
 
 @pytest.mark.parametrize(
@@ -112,3 +113,9 @@ def test_a_path_is_text(tmp_path):
 
 def test_one_of_names_its_words():
     assert one_of("log", "file").words == "log or file"
+
+
+def test_every_kind_of_a_column_can_be_named():
+    table = {kind: kind for kind in ALL_KINDS}
+    assert KINDS.read(table) == table
+    assert all(kind in KINDS.words for kind in ALL_KINDS)

@@ -236,3 +236,21 @@ def test_a_sender_can_be_started_again(start):
 
 def test_a_sender_never_started_stops():
     assert Sender(Outbox(), {}).stop()
+
+
+def test_a_receiver_that_does_not_answer_holds_up_no_other(rng):
+    quick, outbox = Scripted("quick"), Outbox()
+    met = []
+
+    class Slow:
+        name = "slow"
+
+        def send(self, notice):
+            met.append(quick.arrived.wait(20))  # its own turn comes first
+            return Retry("timeout")
+
+    outbox.enqueue([notice("s", "slow"), notice("q1", "quick"), notice("q2", "quick")])
+    report = send_due(outbox, by_name(Slow(), quick), now_us=0, rng=rng)
+    assert met == [True]
+    assert quick.sent == ["q1", "q2"]
+    assert (report.sent, report.retried) == (2, 1)

@@ -60,6 +60,16 @@ class Ledger:
         with self.lock:
             self.kept[made["id"]] = dict(made)
 
+    def start_run(self, made):
+        if self.broken:
+            raise StoreError("the disk is full")
+        with self.lock:
+            for one in self.kept.values():
+                if one["model"] == made["model"] and one["targets"] and one["state"] in ("requested", "running"):
+                    return one["id"]
+            self.kept[made["id"]] = dict(made)
+        return None
+
     def runs(self, model, *, limit=20):
         with self.lock:
             found = [dict(r) for r in self.kept.values() if r["model"] == model]
@@ -420,3 +430,34 @@ class Runs(RuleBasedStateMachine):
 
 Runs.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestRuns = Runs.TestCase
+
+
+def test_of_two_that_decide_in_the_same_instant_one_starts(ledger, clock):
+    target = Scripted()
+    target.go.clear()
+    both = [Retrainer(ledger, "flights", "v1", targets=[target], clock=clock) for _ in range(2)]
+    ledger.runs = lambda model, limit=20: []  # neither sees the other's run when it decides
+    decisions = [one.consider(check(f"c{i}"), i) for i, one in enumerate(both)]
+    asked = both[1].trigger("manual")
+    target.go.set()
+    assert all(one.wait(30) for one in both)
+    assert [decision.code for decision in decisions] == ["triggered", "running"]
+    assert "has not ended" in decisions[1].reason
+    assert (asked["status"], asked["id"]) == ("running", None)
+    assert len(target.calls) == 1
+
+
+def test_a_run_cannot_wait_for_its_own_end(ledger, clock):
+    waited = []
+
+    class Waiting:
+        name = "callback:waiting"
+
+        def start(self, reason, details):
+            waited.append(made.wait())
+            return Ended("completed")
+
+    made = Retrainer(ledger, "flights", "v1", targets=[Waiting()], clock=clock)
+    made.trigger("manual")
+    assert made.wait(30)
+    assert waited == [False]

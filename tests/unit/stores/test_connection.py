@@ -7,13 +7,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
-from driftwell.errors import StoreError
+from driftwell.errors import DriftwellError, StoreError
 from driftwell.stores.base import AppendResult
 from driftwell.stores.checks import ALWAYS, count_leaves, make_batch
 from driftwell.stores.sqlite import SQLiteStore
@@ -185,3 +186,106 @@ def test_forked_children_and_parent_go_on(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr == ""
     assert done.stdout.strip() == "[0, 0, 0, 0] 100 True ok"
+
+
+LOST = [("s.db",), ("s.db", "s.db-wal"), ("s.db", "s.db-wal", "s.db-shm")]
+
+
+@pytest.mark.parametrize("names", LOST, ids=["file", "file and log", "everything"])
+def test_a_deleted_file_is_made_anew_and_keeps_what_comes_then(store: SQLiteStore, tmp_path, names, caplog) -> None:
+    store.append(make_batch("before", ids("a", 10)), count_leaves)
+    for name in names:
+        (tmp_path / name).unlink()
+    assert store.append(make_batch("after", ids("b", 20)), count_leaves) == AppendResult(20)
+    assert store.append(make_batch("later", ids("c", 5)), count_leaves) == AppendResult(5)
+    assert [record.getMessage().count("removed or replaced") for record in caplog.records] == [1]
+
+    other = SQLiteStore(tmp_path / "s.db")  # what a process sees that starts now
+    assert other.count("m", "v1", *ALWAYS) == 25
+    other.close()
+    store.close()
+    ((check,),) = apsw.Connection(str(tmp_path / "s.db")).execute("PRAGMA integrity_check").fetchall()
+    assert check == "ok"
+
+
+def test_a_file_deleted_within_a_transaction_fails_it(store: SQLiteStore, tmp_path: Path) -> None:
+    def deleting(batch):
+        (tmp_path / "s.db").unlink(missing_ok=True)
+        return count_leaves(batch)
+
+    def write_and_delete() -> None:
+        with store.database.write() as connection:
+            connection.execute("INSERT INTO streams (model, version) VALUES ('m', 'v1')")
+            (tmp_path / "s.db").unlink()
+
+    with pytest.raises(StoreError, match="was removed while it was written to"):
+        write_and_delete()
+    assert store.append(make_batch("b", ids("b", 3)), deleting) == AppendResult(3)  # the leaves are built before
+    assert store.count("m", "v1", *ALWAYS) == 3
+
+
+def test_a_restored_copy_is_read_and_written(store: SQLiteStore, tmp_path: Path) -> None:
+    store.append(make_batch("a", ids("a", 10)), count_leaves)
+    copy = SQLiteStore(tmp_path / "copy.db")
+    copy.append(make_batch("z", ids("z", 4)), count_leaves)
+    copy.close()
+    for name in ("s.db-wal", "s.db-shm"):
+        (tmp_path / name).unlink()
+    (tmp_path / "copy.db").replace(tmp_path / "s.db")
+    assert store.count("m", "v1", *ALWAYS) == 4
+    store.append(make_batch("b", ids("b", 2)), count_leaves)
+    assert store.count("m", "v1", *ALWAYS) == 6
+
+
+def test_a_deleted_folder_fails_until_it_is_there_again(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    store = SQLiteStore(folder / "s.db")
+    store.append(make_batch("a", ids("a", 1)), count_leaves)
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    with pytest.raises(StoreError, match=r"does .*gone exist"):
+        store.append(make_batch("b", ids("b", 2)), count_leaves)
+    folder.mkdir()
+    assert store.append(make_batch("b", ids("b", 2)), count_leaves) == AppendResult(2)
+    store.close()
+
+
+def test_threads_at_work_lose_nothing_that_was_said_to_be_stored(store: SQLiteStore, tmp_path: Path) -> None:
+    stop = threading.Event()
+    stored: list[str] = []
+
+    def write(name: str) -> None:
+        for i in range(10_000):
+            if stop.is_set():
+                return
+            batch = make_batch(f"{name}{i}", [f"{name}{i}"])
+            while not _try(lambda batch=batch: store.append(batch, count_leaves)):
+                pass
+            stored.append(f"{name}{i}")
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+    for writer in writers:
+        writer.start()
+    deleted_at = 0
+    for _ in range(3):
+        while len(stored) < deleted_at + 20:
+            time.sleep(0.001)
+        (tmp_path / "s.db").unlink()
+        deleted_at = len(stored)
+    while len(stored) < deleted_at + 20:
+        time.sleep(0.001)
+    stop.set()
+    for writer in writers:
+        writer.join()
+    kept = {row["prediction_id"] for row in store.recent("m", "v1", 10_000)}
+    assert set(stored[deleted_at + len(writers) :]) <= kept  # those at the moment of deletion may be on either side
+
+
+def _try(operation) -> bool:
+    try:
+        operation()
+    except DriftwellError:  # also "damaged", for a file that is gone half-way: the recorder tries both again
+        return False
+    return True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from driftwell.stores.base import HOUR_US
-from driftwell.stores.sqlite.summaries import merge, outputs_of, summarise
+from driftwell.stores.sqlite.summaries import Hour, merge, outputs_of, summarise
 
 
 def test_merged_hours_have_the_moments_of_all() -> None:
@@ -41,3 +43,18 @@ def test_output_is_the_score_or_the_number(score: float | None, prediction: str 
 
 def test_no_rows_make_no_hours() -> None:
     assert summarise(np.zeros(0, dtype=np.int64), np.zeros(0)) == {}
+
+
+def test_the_mean_of_means_is_rounded_once() -> None:
+    ones = [Hour(n, 0, 0, n, 1.0, 0.0, 1.0, 1.0) for n in (3, 7, 11, 13, 1_001)]
+    assert merge(ones).mean == 1.0
+    rng = np.random.default_rng(1)
+    counts, means = rng.integers(1, 1_000, 50).tolist(), rng.normal(0, 1, 50).tolist()
+    exact = sum(n * Fraction(mean) for n, mean in zip(counts, means, strict=True)) / sum(counts)
+    parts = [Hour(n, 0, 0, n, mean, 0.0, mean, mean) for n, mean in zip(counts, means, strict=True)]
+    assert merge(parts).mean == float(exact)
+
+
+def test_a_mean_beyond_float64_stays_infinite() -> None:
+    parts = [Hour(1, 0, 0, 1, np.inf, np.inf, 1e308, 1e308), Hour(1, 0, 0, 1, 1.0, 0.0, 1.0, 1.0)]
+    assert merge(parts).mean == np.inf

@@ -16,6 +16,7 @@ from driftwell.stores import open_store
 from driftwell.stores.base import HOUR_US, PredictionBatch
 from driftwell.stores.checks import NOON, make_batch
 from driftwell.stores.sqlite import SQLiteStore
+from driftwell.stores.transform import Transform
 from driftwell.stores.windows import (
     count_arrived,
     empty_profile,
@@ -236,6 +237,57 @@ def test_over_all_versions_rows_in_other_bins_are_skipped_and_told(store, refere
     found = window_profile(store, store, "m", None, NOON, NOON + HOUR_US, reference)
     assert found.skipped == 2
     assert found.profile.to_bytes() == expected(reference, rows_at(1, 2, 3))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+def test_a_limit_keeps_the_last_to_arrive_at_the_first_instant(store, reference, limit):
+    """Three rows at minute 50, two hours of others: those with the largest x came last."""
+    tied = [row | {"x": x} for row, x in zip(rows_at(50, 50, 50), (1.0, 2.0, 3.0), strict=True)]
+    later = rows_at(55, 70, 130)
+    store.append(batch_of("b1", [tied[0], *later]), leaf_builder(reference))
+    store.append(batch_of("b2", tied[1:]), leaf_builder(reference))
+    found = window(store, reference, NOON + 50 * MINUTE, NOON + 3 * HOUR_US, limit=3 + limit)
+    assert found == expected(reference, [*tied[-limit:], *later])
+
+
+def test_rows_that_are_gone_are_counted_from_their_grids(store, reference):
+    """Few distinct values: the grid loses nothing, so that the profile is that of the rows."""
+    store.append(batch_of("b1", rows_at(1, 2, 3)), leaf_builder(reference))
+    store.append(batch_of("b2", rows_at(4, 5), version="v2"), leaf_builder(None))
+    found = window_profile(store, store, "m", None, NOON, NOON + HOUR_US, reference)
+    assert (found.skipped, found.approximate, found.notes) == (0, 2, ())
+    counted, whole = found.profile, Profile.from_bytes(expected(reference, rows_at(1, 2, 3, 4, 5)))
+    assert counted.outputs["confidence"].missing == 2  # which probability went with which class is in no grid
+    del counted.outputs["confidence"], whole.outputs["confidence"]
+    assert counted.to_bytes() == whole.to_bytes()
+
+
+def test_many_rows_from_grids_come_with_their_error(store, reference):
+    rng = np.random.default_rng(8)
+    values = rng.normal(size=3_000)
+    rows = [row | {"x": float(x)} for row, x in zip(rows_at(*[1] * 3_000), values, strict=True)]
+    store.append(batch_of("b", rows), leaf_builder(None))
+    found = window_profile(store, store, "m", None, NOON, NOON + HOUR_US, reference)
+    assert (found.skipped, found.approximate, len(found.notes)) == (0, 3_000, 1)
+    state, direct = found.profile.columns["x"], reference.profile_of({"x": values}, columns=["x"]).columns["x"]
+    assert 0 < state.uncertain < 3_000
+    off = np.abs(np.cumsum(state.counts) - np.cumsum(direct.counts)).max()
+    assert off <= state.uncertainty.at_edge
+
+
+def test_grids_that_would_lose_a_column_are_skipped_and_told(store, reference):
+    rows = rows_at(*range(300 // 6))
+    names = [row | {"colour": f"colour {i}"} for i, row in enumerate(rows * 6)]
+    store.append(batch_of("b", names), leaf_builder(None))
+    found = window_profile(store, store, "m", None, NOON, NOON + HOUR_US, reference)
+    assert (found.skipped, found.approximate, found.profile.n_rows) == (300, 0, 0)
+
+
+def test_grids_of_features_that_a_transform_changes_are_skipped(store, reference):
+    store.append(batch_of("b", rows_at(1, 2)), leaf_builder(None))
+    transform = Transform({"x": "x2"}, None)
+    found = window_profile(store, store, "m", None, NOON, NOON + HOUR_US, reference, transform=transform)
+    assert (found.skipped, found.approximate) == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ are waited for; what the driver raises becomes a ``StoreError`` or ``FormatError
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import threading
@@ -23,6 +24,8 @@ from driftwell.errors import DriftwellError, FormatError, StoreError
 from driftwell.stores.sqlite.migration import migrate
 
 __all__ = ["Database", "explain", "fetch"]
+
+log = logging.getLogger("driftwell.stores")
 
 BUSY_SECONDS = 60.0
 FORK_WAIT_SECONDS = 10.0
@@ -48,18 +51,23 @@ class Database:
     Raises ``StoreError`` when the file cannot be opened or written, ``FormatError`` when it is not a
     Driftwell database, is damaged, or was written by a newer version. ``busy_seconds`` is how long a
     transaction waits for other writers before it gives up with ``StoreError``.
+
+    A file that was deleted or replaced meanwhile is opened anew, created where it is missing. A transaction that
+    this happened to has failed, since what it wrote is gone with the file.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = os.path.abspath(path)
         self._busy_seconds = busy_seconds
         self._idle: list[apsw.Connection] = []
+        self._file: tuple[int, int] | None = None  # which file the connections are of; None until one is open
+        self._generation = 0
         self._lent = 0
         self._closed = False
         self._pool = threading.Condition()
         _open_databases.add(self)
-        with self._borrowed() as connection:
-            migrate(connection, self.path)
+        with self._borrowed():
+            pass
 
     @contextmanager
     def read(self) -> Iterator[apsw.Connection]:
@@ -70,7 +78,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
         """A connection that holds the write lock; committed at the end, rolled back on any error."""
-        with self._borrowed() as connection, _transaction(connection, "BEGIN IMMEDIATE"):
+        with self._borrowed(to_keep=True) as connection, _transaction(connection, "BEGIN IMMEDIATE"):
             yield connection
 
     def close(self) -> None:
@@ -80,26 +88,51 @@ class Database:
             self._close_idle()
 
     @contextmanager
-    def _borrowed(self) -> Iterator[apsw.Connection]:
+    def _borrowed(self, *, to_keep: bool = False) -> Iterator[apsw.Connection]:
         with self._pool:
             if self._closed:
                 raise StoreError(f"the store {self.path} is closed: open it again")
+            self._leave_lost_file()
             self._lent += 1
-            connection = self._idle.pop() if self._idle else None
+            connection, generation = self._idle.pop() if self._idle else None, self._generation
         try:
-            connection = connection or _connect(self.path, self._busy_seconds)
+            connection = connection or self._opened()
             yield connection
+            if to_keep and (generation != self._generation or _identity(self.path) != self._file):
+                raise StoreError(f"the store {self.path} was removed while it was written to: nothing of this is kept")
         except apsw.Error as exc:
             raise explain(exc, self.path) from exc
         finally:
-            self._give_back(connection)
+            self._give_back(connection, generation)
 
-    def _give_back(self, connection: apsw.Connection | None) -> None:
+    def _opened(self) -> apsw.Connection:
+        connection = _connect(self.path, self._busy_seconds)
+        if self._file is None:
+            try:
+                migrate(connection, self.path)
+            except BaseException:
+                connection.close(True)
+                raise
+            self._file = _identity(self.path)
+        return connection
+
+    def _leave_lost_file(self) -> None:
+        if self._file is None or _identity(self.path) == self._file:
+            return
+        log.warning("the store %s was removed or replaced: it is opened anew, what it held is not in it", self.path)
+        for connection in self._idle:
+            _abandon(connection)
+        self._idle.clear()
+        self._file, self._generation = None, self._generation + 1
+
+    def _give_back(self, connection: apsw.Connection | None, generation: int) -> None:
         with self._pool:
             self._lent -= 1
             if connection is not None:
                 broken = connection.in_transaction  # even undoing it failed
-                if broken or self._closed or len(self._idle) >= MOST_IDLE:
+                if generation != self._generation:
+                    _abandon(connection)
+                elif broken or self._closed or len(self._idle) >= MOST_IDLE:
                     connection.close(True)
                 else:
                     self._idle.append(connection)
@@ -208,6 +241,22 @@ def _connect(path: str, busy_seconds: float) -> apsw.Connection:
         connection.execute(pragma).fetchall()
     connection.set_wal_hook(_LogKeeper(patience))
     return connection
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file lies at a path now; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _abandon(connection: apsw.Connection) -> None:
+    """Close a connection to a file that is gone. Its last act would be to delete the log beside the path, which may
+    be that of the new file by now."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close(True)
 
 
 @contextmanager

@@ -54,11 +54,14 @@ def add_labels(connection: apsw.Connection, labels: Sequence[Label]) -> LabelCou
     """
     scored = _find_scored(connection, labels)
     fates: list[str] = []
+    owners: list[str | None] = []
     ambiguous: dict[str, list[str]] = {}
     attach: list[tuple[str, int, int]] = []
     for label in labels:
         models = scored.get(label.prediction_id, {})
-        meant = [found for model, found in models.items() if label.model in (None, model)]
+        named = {model: found for model, found in models.items() if label.model in (None, model)}
+        meant = list(named.values())
+        owners.append(next(iter(named)) if len(named) == 1 else None)
         if len(meant) > 1:
             ambiguous[label.prediction_id] = sorted(models)
             fates.append("ambiguous")
@@ -72,7 +75,9 @@ def add_labels(connection: apsw.Connection, labels: Sequence[Label]) -> LabelCou
             fates.append(_repeated(meant[0].true_label, label.true_label))
     connection.executemany(_ATTACH, attach)
     n = Counter(fates)
-    return LabelCounts(n["matched"], n["early"], n["duplicate"], n["conflicting"], ambiguous, tuple(fates))
+    return LabelCounts(
+        n["matched"], n["early"], n["duplicate"], n["conflicting"], ambiguous, tuple(fates), tuple(owners)
+    )
 
 
 def attach_waiting_labels(connection: apsw.Connection, model: str, stream: int, keys: tuple[int, int]) -> int:

@@ -22,6 +22,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
+_PUT_RUN = (
+    "INSERT INTO runs VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET model = excluded.model,"
+    " at_us = excluded.at_us, document = excluded.document"
+)
+
 
 class SQLiteLedger:
     """The ``Ledger`` protocol over one SQLite file. Dicts must hold JSON values and come back equal."""
@@ -218,12 +223,18 @@ class SQLiteLedger:
     # retraining runs
     def put_run(self, run: dict[str, Any]) -> None:
         """Insert or replace a retraining run by its ``id``."""
-        sql = (
-            "INSERT INTO runs VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET model = excluded.model,"
-            " at_us = excluded.at_us, document = excluded.document"
-        )
         with self.database.write() as connection:
-            connection.execute(sql, (run["id"], run["model"], run["at_us"], _encode(run)))
+            connection.execute(_PUT_RUN, (run["id"], run["model"], run["at_us"], _encode(run)))
+
+    def start_run(self, run: dict[str, Any]) -> str | None:
+        """Keep a new run unless another of its model has not ended; the id of that one, else None."""
+        with self.database.write() as connection:
+            for (document,) in connection.execute("SELECT document FROM runs WHERE model = ?", (run["model"],)):
+                other = msgspec.json.decode(document)
+                if other["targets"] and other["state"] in ("requested", "running"):
+                    return str(other["id"])
+            connection.execute(_PUT_RUN, (run["id"], run["model"], run["at_us"], _encode(run)))
+        return None
 
     def runs(self, model: str, *, limit: int = 20) -> list[dict[str, Any]]:
         """Retraining runs, newest first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
+from fractions import Fraction
 from typing import Any
 
 import apsw
@@ -82,11 +83,11 @@ def add_hours(connection: apsw.Connection, stream: int, arrival: int, hours: dic
 
 
 def merge(hours: Iterable[Hour]) -> Hour:
-    """One summary of all; means and deviations by Chan's formula."""
+    """One summary of all: the mean of the means is rounded once, deviations are by Chan's formula."""
     hours = list(hours)
     parts = [h for h in hours if h.output_n]
     n = sum(h.output_n for h in parts)
-    mean = sum(h.output_n / n * (h.mean or 0.0) for h in parts) if n else None
+    mean = _mean([(h.output_n, h.mean or 0.0) for h in parts]) if n else None
     m2 = None
     if mean is not None:
         m2 = sum((h.m2 or 0.0) + h.output_n * _square((h.mean or 0.0) - mean) for h in parts)
@@ -204,6 +205,13 @@ def _number(text: str | None) -> float:
         return float(text) if text and text[0] in "-0123456789" else math.nan
     except ValueError:
         return math.nan
+
+
+def _mean(parts: Sequence[tuple[int, float]]) -> float:
+    """The mean of means with their counts, correctly rounded."""
+    if not all(math.isfinite(mean) for _, mean in parts):
+        return sum(mean for _, mean in parts)
+    return float(sum((n * Fraction(mean) for n, mean in parts), Fraction()) / sum(n for n, _ in parts))
 
 
 def _square(x: float) -> float:
