@@ -173,7 +173,7 @@ class Window:
 class Verdict:
     """One judged finding of a check: which signal, of what, how far from its threshold, from how many rows."""
 
-    signal: str  # "drift", "performance", "quality", "traffic"
+    signal: str  # "drift", "output", "performance", "quality", "traffic"
     status: str  # "ok", "warning", "critical", "no_data", "error"
     severity: Severity
     metric: str

@@ -286,6 +286,47 @@ def test_drift_is_found_after_a_reference_arrives(client):
     assert client.get("/monitoring/metrics?model=drifting").status_code == 200
 
 
+def test_times_texts_vectors_and_series_are_posted_and_checked(client):
+    rng = np.random.default_rng(7)
+    words = np.array(["parcel", "late", "door", "rain", "gate", "north"])
+
+    def table(n: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "at": f"2026-01-{1 + i % 28:02}T{i % 24:02}:30:00Z",
+                "note": " ".join(rng.choice(words, 4)),
+                "emb": rng.normal(size=3).tolist(),
+                "sig": rng.normal(size=5 + i % 3).tolist(),
+            }
+            for i in range(n)
+        ]
+
+    rows = table(400)
+    at = pa.array([row.pop("at") for row in rows]).cast(pa.timestamp("us", "UTC"))
+    reference = Reference.from_data(
+        pa.Table.from_pylist(rows).append_column("at", at), kinds={"note": "text", "emb": "vector"}
+    )
+    assert set(reference.kinds.values()) == {"datetime", "text", "vector", "series"}
+    put = client.put(
+        "/api/v1/models/kinds/reference",
+        content=reference.to_json(),
+        headers={"content-type": "application/json"},
+    )
+    assert put.status_code == 200, put.text
+    good = table(200)
+    bad = [good[0] | cell for cell in ({"at": "soon"}, {"note": 3}, {"emb": [1.0]}, {"sig": "1,2"})]
+    posted = [{"prediction_id": f"k{i}", "features": row} for i, row in enumerate(good + bad)]
+    assert post(client, posted, model="kinds")["accepted"] == 204
+    (newest,) = ask(client, "/api/v1/collector/recent", model="kinds", n=1)
+    assert newest["input"] == bad[-1] | {"sig": None}
+    stats = ask(client, "/api/v1/collector/stats", model="kinds")
+    assert (stats["total_predictions"], stats["errors_count"]) == (204, 0)
+    assert {name: one["missing"] for name, one in stats["features"].items()} == dict.fromkeys(good[0], 1)
+    check = client.post("/api/v1/checks", json={"model": "kinds", "window": "PT1H"}).json()
+    assert set(check["drift"]["columns"]) == set(good[0])
+    assert {one["status"] for one in check["drift"]["columns"].values()} <= {"ok", "drift"}
+
+
 def metrics(text: str) -> dict[tuple[str, str], float]:
     return {
         (one.name, one.labels.get("model", "")): one.value

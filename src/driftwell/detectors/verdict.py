@@ -165,7 +165,7 @@ def _reason(
     """One sentence: the value against its threshold, and whether the sample sizes alone explain it."""
     sizes = f"{measure.n_reference:,} reference and {measure.n_current:,} current rows"
     against = "" if threshold is None else f" {'reaches' if relevant else 'stays below'} its threshold {threshold:.3g}"
-    chance = "no test applies" if p is None else f"adjusted p {f'= {p:.2g}' if p > 1e-300 else '< 1e-300'}"
+    chance = "no test applies" if p is None else f"adjusted p {f'= {p:.2g}' if p >= 1e-16 else '< 1e-16'}"
     verdict = "more than the sample sizes explain" if significant else "within what the sample sizes explain"
     if policy.decision == "threshold":
         return f"{measure.method} {measure.value:.3g}{against} ({sizes}; decided by value alone)"

@@ -134,7 +134,7 @@ def compare(
         after = rename(read_table(current, feature_names=feature_columns(before)), feature_map)
         rows = Rows(before, after)
         known: dict[str, State] = {}
-        reference = freeze_reference(before, {}, visit=_both_sides(after, columns, exact, known))
+        reference = freeze_reference(before, {}, visit=_both_sides(after, _named(columns), exact, known))
         chosen = _chosen(reference, columns, policy)
         profiled = reference.profile_of(after, columns=chosen, known=known)
     found = _quality(reference, profiled, quality, rows=after)
@@ -217,15 +217,19 @@ def _quality(
 
 def _chosen(reference: Reference, columns: Sequence[str] | None, policy: Policy) -> list[str]:
     policy.check_names(reference.kinds | reference.output_kinds)
-    if columns is None:
-        return reference.feature_names
-    if not isinstance(columns, Iterable):
-        raise BadInput(f"columns is a list of names. Got {columns!r}")
-    named = [columns] if isinstance(columns, str) else list(columns)
-    for name in named:
+    named = _named(columns)
+    for name in named or ():
         if name not in reference.kinds:
             raise UnknownName("column", name, reference.kinds)
-    return named
+    return reference.feature_names if named is None else named
+
+
+def _named(columns: Sequence[str] | None) -> list[str] | None:
+    if columns is None:
+        return None
+    if not isinstance(columns, Iterable):
+        raise BadInput(f"columns is a list of names. Got {columns!r}")
+    return [columns] if isinstance(columns, str) else list(columns)
 
 
 def _both_sides(

@@ -40,7 +40,9 @@ FEATURE_KEYS = (
     *("kind", "status", "method", "value", "threshold", "p_adjusted", "score", "drifted", "severity"),
     *("missing_shift", "new_categories", "n_reference", "n_current", "reason", "error"),
 )
-NO_MMD = "multivariate tests are not available in this version"
+OUTPUT_KEYS = tuple(key for key in FEATURE_KEYS if key not in ("error", "new_categories"))
+TOGETHER_KEYS = ("method", "status", "statistic", "p_value", "drifted", "severity", "n_used", "contributions", "reason")
+NO_TEST = "mmd is null: no test of whole rows is switched on; multivariate = 'mmd' does so"
 
 
 def collector_stats(context: CheckContext, capture: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,16 +109,19 @@ def drift_status(check: dict[str, Any] | None, *, has_reference: bool) -> dict[s
     drift = (check or {}).get("drift") or {}
     head = drift.get("headline") or dict.fromkeys(("psi", "psi_feature", "ks_statistic", "ks_p_value", "ks_feature"))
     judged = drift.get("status") in ("ok", "drift")
+    together = drift.get("multivariate") or {}
+    mmd = together if together.get("method") == "mmd" else {}
     severity = drift.get("severity", "none")
     words, advice = _interpret(check or {}, severity) if judged else (None, None)
     if not judged:
-        words = (check or {}).get("reason") or "nothing has been judged yet"
+        words = _why_not_judged(check or {})
     return {
         "status": "analyzed" if judged else "no_reference" if not has_reference else "insufficient_data",
         "drift_detected": bool((check or {}).get("drift_detected")) if judged else None,
         **head,
-        "mmd": None,
-        "mmd_p_value": None,
+        "mmd": mmd.get("statistic"),
+        "mmd_p_value": mmd.get("p_value"),
+        "multivariate": {key: together.get(key) for key in TOGETHER_KEYS} if together else None,
         "interpretation": words,
         "recommendation": advice,
         "severity": severity if judged else None,
@@ -124,11 +129,12 @@ def drift_status(check: dict[str, Any] | None, *, has_reference: bool) -> dict[s
         "features": {
             name: {key: column.get(key) for key in FEATURE_KEYS} for name, column in drift.get("columns", {}).items()
         },
+        "outputs": _outputs(drift),
         "sample_count": (check or {}).get("sample_count"),
         "window": (check or {}).get("window"),
         "timestamp": (check or {}).get("timestamp"),
         "reference_id": (check or {}).get("reference_id"),
-        "reason": NO_MMD if judged else words,
+        "reason": _why_no_mmd(together) if judged else words,
     }
 
 
@@ -224,23 +230,45 @@ def status(context: CheckContext, next_check: datetime | None) -> dict[str, Any]
             "severity": (check.get("drift") or {}).get("severity"),
             "drifted_features": check.get("drifted_features", {}),
             "max_drift_score": check.get("max_drift_score"),
+            "outputs": _outputs(check.get("drift") or {}),
         },
         "performance": {
             "performance_degraded": check.get("performance_degraded"),
             "realized": performance.get("realized", {}),
             "baseline": performance.get("baseline", {}),
         },
-        "quality": None,
+        "quality": check.get("quality"),
         "counts": {"predictions": totals["predictions"], "labels": totals["labels"]},
-        "reason": "data quality verdicts are not available in this version",
+        "reason": None if check.get("quality") else "data quality has not been judged yet",
     }
+
+
+def _why_not_judged(check: dict[str, Any]) -> str:
+    """Why drift could not be judged; what performance or quality lack is said elsewhere."""
+    if not check:
+        return "nothing has been judged yet"
+    reasons = [v.get("reason") for v in check.get("verdicts", ()) if v.get("signal") == "drift"]
+    return "; ".join(dict.fromkeys(r for r in reasons if r)) or "drift detection is switched off"
+
+
+def _outputs(drift: dict[str, Any]) -> dict[str, Any]:
+    """Prediction, score and confidence as far as they were judged; their drift is no feature's."""
+    return {role: {key: found.get(key) for key in OUTPUT_KEYS} for role, found in (drift.get("outputs") or {}).items()}
+
+
+def _why_no_mmd(together: dict[str, Any]) -> str | None:
+    if not together:
+        return NO_TEST
+    if together["method"] != "mmd":
+        return f"mmd is null: the test of whole rows is {together['method']}"
+    return None if together.get("statistic") is not None else f"mmd is null: {together.get('reason')}"
 
 
 def _interpret(check: dict[str, Any], severity: str) -> tuple[str, str]:
     names = ", ".join(check.get("culprits") or check.get("drifted_features") or [])
     key = "ok" if not check.get("drift_detected") else "critical" if severity == "high" else "moderate"
     words, advice = INTERPRETATION[key]
-    return words.format(names=names or "an output"), advice
+    return words.format(names=names or "all columns together"), advice
 
 
 def _leaves(context: CheckContext, start_us: int, end_us: int) -> list[Leaf]:

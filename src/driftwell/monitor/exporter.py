@@ -237,9 +237,34 @@ def _of_check(key: str) -> Callable[[ModelSample], Values]:
     return read
 
 
+def _quality(count: Callable[[Mapping[str, Any]], int]) -> Callable[[ModelSample], Values]:
+    """A number of the newest check's quality; absent where no quality was judged."""
+
+    def read(one: ModelSample) -> Values:
+        found = (one.check or {}).get("quality") or {}
+        return [((), float(count(found)) if found.get("status", "no_data") != "no_data" else None)]
+
+    return read
+
+
+def _together(one: ModelSample) -> Mapping[str, Any] | None:
+    """The test of whole rows of the newest check; None where none was asked for or it could not judge."""
+    found: Mapping[str, Any] = ((one.check or {}).get("drift") or {}).get("multivariate") or {}
+    return found if found.get("p_value") is not None else None
+
+
+def _drift_distance(one: ModelSample) -> Values:
+    if (together := _together(one)) is not None:
+        return [((), together["statistic"])]
+    return [((), (one.check or {}).get("max_drift_score"))]
+
+
 def _drift_p_value(one: ModelSample) -> Values:
+    if (together := _together(one)) is not None:
+        return [((), together["p_value"])]
     columns = ((one.check or {}).get("drift") or {}).get("columns") or {}
-    known = [column["p_adjusted"] for column in columns.values() if column.get("p_adjusted") is not None]
+    sound = [column for column in columns.values() if column.get("status") != "broken"]
+    known = [column["p_adjusted"] for column in sound if column.get("p_adjusted") is not None]
     return [((), min(known, default=None))]
 
 
@@ -277,18 +302,35 @@ FAMILIES = (
         "1 when the newest check found drift.",
         _of_check("drift_detected"),
     ),
-    _Family("drift_p_value", GaugeMetricFamily, "Smallest adjusted p-value of the newest check.", _drift_p_value),
+    _Family(
+        "drift_p_value",
+        GaugeMetricFamily,
+        "P-value of the multivariate test of the newest check; without one, the smallest adjusted p-value.",
+        _drift_p_value,
+    ),
     _Family(
         "drift_distance",
         GaugeMetricFamily,
-        "Largest drift score of the newest check.",
-        _of_check("max_drift_score"),
+        "Statistic of the multivariate test of the newest check; without one, the largest drift score.",
+        _drift_distance,
     ),
     _Family(
         "performance_degraded",
         GaugeMetricFamily,
         "1 when the newest check found performance worse than the baseline.",
         _of_check("performance_degraded"),
+    ),
+    _Family(
+        "quality_failed",
+        GaugeMetricFamily,
+        "Rules of data quality that failed in the newest check.",
+        _quality(lambda found: found["n_failed"]),
+    ),
+    _Family(
+        "broken_columns",
+        GaugeMetricFamily,
+        "Columns that the newest check found broken.",
+        _quality(lambda found: len(found["broken"])),
     ),
     _Family(
         "monitoring_status",

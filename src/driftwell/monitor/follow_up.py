@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from driftwell.config import MonitorSettings
 from driftwell.errors import BadInput
 from driftwell.monitor.windowing import to_us
+from driftwell.quality import check_options
 from driftwell.results import CheckResult
 from driftwell.stores.base import HOUR_US, Ledger
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from driftwell.retraining import Retrainer
 
 __all__ = ["FollowUp"]
+
+log = logging.getLogger("driftwell.monitor")
 
 CUSTOM_METRICS_US = 30 * 24 * HOUR_US
 
@@ -39,12 +43,25 @@ class FollowUp:
 
     def _check_settings(self) -> None:
         """Rules, channels and retraining that cannot work are an error at the start, not at the first alert."""
+        if self._settings.quality:
+            check_options(self._settings.quality)
+        if self._settings.drift_update_ref is not None:
+            self._say_sigma()
         if self._settings.rules is not None:
             self.rules  # noqa: B018 - builds and so checks them
         if self._settings.channels != ("log",):
             self._channels  # noqa: B018
         if self._settings.retraining or self._settings.retraining_callback:
             self._retrainer  # noqa: B018
+
+    def _say_sigma(self) -> None:
+        """``sigma`` is a setting of the test, not of the update beside which it is written."""
+        from driftwell.monitor.renewal import Renewal
+
+        sigma = Renewal.of(self._settings.drift_update_ref or {}).sigma
+        if sigma is not None:
+            off = "" if self._settings.multivariate == "mmd" else ", which is off: multivariate = 'mmd' switches it on"
+            log.warning("%s: sigma %g is taken as the bandwidth of the MMD test%s", self._model, sigma, off)
 
     @cached_property
     def rules(self) -> list[AlertRule]:

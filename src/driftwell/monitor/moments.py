@@ -51,8 +51,11 @@ class Moments:
 
     @property
     def mean(self) -> float | None:
-        """None without any value."""
-        return self.total / (self.n << PLAIN_SHIFT) if self.n else None
+        """None without any value. Sums of a profile are of values cut to its fixed point; what that takes away never
+        puts the mean outside the values."""
+        if not self.n or self.min is None or self.max is None:
+            return None
+        return min(max(self.total / (self.n << PLAIN_SHIFT), self.min), self.max)
 
     @property
     def std(self) -> float | None:

@@ -18,10 +18,10 @@ from driftwell.monitor import answers
 from driftwell.monitor.follow_up import FollowUp
 from driftwell.monitor.pipeline import DAY, CheckContext, run_check
 from driftwell.monitor.references import as_reference, checked_baseline
-from driftwell.monitor.rows import save_newest, typed, write_parquet
+from driftwell.monitor.rows import file_path, read_window, save_newest, write_parquet
 from driftwell.monitor.runtime import DEFAULT_VERSION, Runtime, check_names
 from driftwell.monitor.scheduler import Scheduler
-from driftwell.monitor.windowing import as_moment, read_moment, resolve_window, to_us
+from driftwell.monitor.windowing import as_moment, read_moment, resolve_window, to_us, whole_number
 from driftwell.profiles.reference import Reference
 from driftwell.results import CheckResult
 
@@ -52,7 +52,8 @@ class Monitor:
     store
         ``sqlite:///driftwell.db`` (the default), or any SQLite address.
     **options
-        Settings by name; an unknown one is an error that names the nearest. See the settings page of the docs.
+        Settings by name; an unknown one is an error that names the nearest. One that is not given is read from its
+        environment variable. See the settings page of the docs.
 
     Examples
     --------
@@ -181,8 +182,9 @@ class Monitor:
         context = self._settled()
         self.runtime.seal()
         result = run_check(context, window=window, at=self._moment(at), data=data, extend_to=extend_to)
+        self.runtime.note_errors(result)
         self._follow_up.after(result)
-        return result
+        return self.runtime.renew_reference(context, result)
 
     async def acheck(
         self, window: Any = "PT1H", at: Any = None, data: Any = None, extend_to: Any = None
@@ -231,23 +233,22 @@ class Monitor:
 
     def recent(self, n: int = 10) -> list[dict[str, Any]]:
         """The ``n`` newest predictions over all processes, newest first, those still waiting here included."""
-        if n < 0:
-            raise BadInput(f"n must not be negative. Got {n}")
-        return answers.recent(self._context(), self.recorder.waiting(self.name, self.version), n)
+        count = whole_number("n", n)
+        return answers.recent(self._context(), self.recorder.waiting(self.name, self.version), count)
 
     def recent_http(self, n: int = 10, since: str | None = None) -> list[dict[str, Any]]:
         """``recent`` in the words of the HTTP contract: input, output, metadata."""
-        return answers.recent_http(self._settled(since), n)
+        return answers.recent_http(self._settled(since), whole_number("n", n))
 
     def hourly_summary(self, hours: int = 168, since: str | None = None) -> dict[str, Any]:
         """Count, input mean and output mean an hour, for the newest ``hours`` hours that have data."""
-        return answers.hourly_summary(self._settled(since), hours)
+        return answers.hourly_summary(self._settled(since), whole_number("hours", hours))
 
     def save_batch(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """Write the newest ``max_samples`` predictions since the mark to JSON (newest first), or to Parquet (oldest
         first) by the suffix of ``path``. Default: a JSON file of its own in ``collection_dir``."""
         name = f"predictions_{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json"
-        target = Path(path or Path(self.settings.collection_dir) / name)
+        target = Path(self.settings.collection_dir) / name if path is None else file_path(path)
         n, mark = self.settings.max_samples, self._settled().mark
         save_newest(self.runtime.store, self.name, self.version, target, n=n, after_arrival=mark)
         return {"status": "saved", "filepath": str(target)}
@@ -309,20 +310,18 @@ class Monitor:
     ) -> pa.Table:
         """Stored rows of a window in the order of their time, labels joined, as a ``pyarrow.Table``.
 
-        ``columns``: only these, in this order. ``labelled`` True: only rows whose label is known, False: only the
-        others. ``limit`` keeps the newest.
+        ``columns``: only these, in this order; ``ColumnError`` for one that no row has. ``labelled`` True: only rows
+        whose label is known, False: only the others. ``limit`` keeps the newest.
         """
-        store, moment = self._settled().store, self._moment(at)
-        span, _ = resolve_window(store, self.name, self.version, window, moment)
-        chosen: dict[str, Any] = {"columns": columns, "labelled": labelled, "limit": limit}
-        return typed(store.read(self.name, self.version, to_us(span.start), to_us(span.end), **chosen))
+        context, moment = self._settled(), self._moment(at)
+        span, _ = resolve_window(context.store, self.name, self.version, window, moment)
+        return read_window(context, span, columns, labelled=labelled, limit=limit)
 
     def export(
         self, path: str | os.PathLike[str], window: Any = DAY, labelled: bool | None = True, at: Any = None
     ) -> Path:
         """Write the rows of a window to Parquet, for retraining. Returns the path."""
-        write_parquet(Path(path), self.read(window, labelled=labelled, at=at))
-        return Path(path)
+        return write_parquet(file_path(path), self.read(window, labelled=labelled, at=at))
 
     # -- life ------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,18 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from driftwell.errors import BadInput, NotSupported
+from driftwell.errors import BadInput, ColumnError, NotSupported, nearest, shown
+from driftwell.monitor.windowing import Span, to_us, whole_number
 from driftwell.results import isoformat, plain
-from driftwell.stores.base import PredictionStore
+from driftwell.stores.base import ROW_COLUMNS, PredictionStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["json_values", "save_newest", "typed", "write_parquet"]
+    from driftwell.monitor.pipeline import CheckContext
+
+__all__ = ["file_path", "json_values", "read_window", "save_newest", "typed", "write_parquet"]
 
 JSON_COLUMNS = ("prediction", "probability", "true_label")
 NUMBERS = {int, float}
 ALWAYS = (-(2**62), 2**62)
+ROW_NAMES = ("version", *ROW_COLUMNS, "true_label", "label_time")
+NEWEST_ROWS = 1_000
+"""Rows that are asked for the names of features."""
 
 
 def json_values(column: pa.ChunkedArray) -> list[Any]:
@@ -55,6 +62,57 @@ def _typed(column: pa.ChunkedArray) -> Any:
         return column
 
 
+def read_window(
+    context: CheckContext,
+    span: Span,
+    columns: Sequence[str] | None,
+    *,
+    labelled: bool | None,
+    limit: int | None,
+) -> pa.Table:
+    """Rows of a span as people read them. Raises ``ColumnError`` for a column that no row has."""
+    if isinstance(columns, str):
+        raise BadInput(f"columns is a list of names, such as [{columns!r}]. Got {columns!r}")
+    most = None if limit is None else whole_number("limit", limit)
+    found = _rows_of(context, span, columns, labelled, most)
+    _check_columns(columns or (), found, context)
+    return typed(found)
+
+
+def _rows_of(
+    context: CheckContext, span: Span, columns: Sequence[str] | None, labelled: bool | None, limit: int | None
+) -> pa.Table:
+    place = (context.model, context.version, to_us(span.start), to_us(span.end))
+    if span.records is None or labelled is None:
+        most = span.records if limit is None else span.at_most(limit)
+        return context.store.read(*place, columns=columns, labelled=labelled, limit=most)
+    # The store would keep the newest labelled rows, asked for are the labelled ones of the newest rows.
+    names = None if columns is None else [*columns, "true_label"]
+    rows = context.store.read(*place, columns=names, limit=span.records)
+    found = rows.filter([(label is not None) == labelled for label in rows.column("true_label").to_pylist()])
+    if columns is not None:
+        found = found.select([name for name in dict.fromkeys(columns) if name in found.column_names])
+    return found if limit is None else found.slice(max(found.num_rows - limit, 0))
+
+
+def _check_columns(asked: Sequence[str], found: pa.Table, context: CheckContext) -> None:
+    """Each must be among the rows ``found``, the newest ones or the reference's features; the nearest name is in the
+    message. Nothing is known, and nothing refused, before the first row."""
+    unknown = [name for name in asked if name not in found.column_names]
+    if not unknown:
+        return
+    model, version, reference = context.model, context.version, context.reference
+    newest = context.store.read(model, version, *ALWAYS, limit=NEWEST_ROWS)
+    known = {*newest.column_names, *ROW_NAMES, *(reference.feature_names if reference else ())}
+    known |= {f"feature.{name}" for name in ROW_NAMES if reference and name in reference.kinds}
+    wrong = next((name for name in unknown if name not in known), None)
+    if wrong is None or (not newest.num_rows and reference is None):
+        return
+    close = nearest(str(wrong), known)
+    hint = f"did you mean {close!r}?" if close else f"there are {', '.join(sorted(known))}"
+    raise ColumnError(f"no prediction of {model} {version} has a column {wrong!r}; {hint}")
+
+
 def save_newest(store: PredictionStore, model: str, version: str, path: Path, *, n: int, after_arrival: int) -> None:
     """Write the newest ``n`` predictions after a mark: JSON newest first, Parquet oldest first.
 
@@ -78,12 +136,24 @@ def save_newest(store: PredictionStore, model: str, version: str, path: Path, *,
         path.write_bytes(msgspec.json.encode(document))
 
 
-def write_parquet(path: Path, rows: pa.Table) -> None:
-    """The rows as Parquet; folders are created. ``BadInput`` when the file cannot be written."""
+def write_parquet(path: Path, rows: pa.Table) -> Path:
+    """Write the rows as Parquet; folders are created. ``BadInput`` when the file cannot be written."""
     import pyarrow.parquet as pq
 
     with _writing(path):
         pq.write_table(rows, path)
+    return path
+
+
+def file_path(value: Any) -> Path:
+    """The path of a file to be written; ``BadInput`` for what is none."""
+    try:
+        found = os.fspath(value)
+    except TypeError:
+        found = None
+    if not isinstance(found, str) or "\0" in found:
+        raise BadInput(f"a path is text or a pathlib.Path. Got {shown(value)}")
+    return Path(found)
 
 
 @contextmanager

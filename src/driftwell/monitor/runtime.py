@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from driftwell.capture.patience import Seldom
 from driftwell.capture.recorder import Recorder
-from driftwell.config import Config, MonitorSettings, settings_from
+from driftwell.config import Config, MonitorSettings, environment_options, settings_from
 from driftwell.errors import BadInput, DriftwellError, StoreError, UnknownName
 from driftwell.monitor.outgoing import Outgoing
 from driftwell.monitor.references import says_the_same
 from driftwell.monitor.scheduler import Scheduler
 from driftwell.profiles.reference import Reference
+from driftwell.results import CheckResult
 from driftwell.stores import open_store
-from driftwell.stores.base import HOUR_US, Ledger, PredictionStore
-from driftwell.stores.windows import leaf_builder
+from driftwell.stores.base import HOUR_US, Leaf, LeafBuilder, Ledger, PredictionBatch, PredictionStore
+from driftwell.stores.transform import Transform
+from driftwell.stores.windows import leaf_builder, leaf_edges
 
 if TYPE_CHECKING:
+    from driftwell.monitor.checks.context import CheckContext
     from driftwell.monitor.monitor import Monitor
 
 __all__ = ["DEFAULT_STORE", "DEFAULT_VERSION", "Runtime", "check_names"]
@@ -61,7 +67,8 @@ class Runtime:
         self.recorder = Recorder(
             store,
             reference_for=self.reference_for,
-            leaf_builder=leaf_builder,
+            leaf_builder=self._recorded_leaves,
+            transform_for=self.transform_for,
             kinds=self.settings.kinds,
             queue_records=self.settings.queue_records,
             queue_bytes=self.settings.queue_bytes,
@@ -71,12 +78,18 @@ class Runtime:
         self._monitors: dict[tuple[str, str], Monitor] = {}
         self._references: dict[tuple[str, str], tuple[float, bytes | None, Reference | None]] = {}
         self._lock = threading.Lock()
+        self._seldom = Seldom()
+        self._check_errors = Seldom(self.settings.drift_interval.total_seconds())
         self._scheduler: Scheduler | None = None
 
     @staticmethod
     def open(url: str | None = None, **options: Any) -> Runtime:
-        """Open the store at ``url`` (default ``sqlite:///driftwell.db``) with monitor options."""
-        settings = settings_from(options)  # a wrong option must not leave a file behind
+        """Open the store at ``url`` (default ``sqlite:///driftwell.db``) with monitor options, else what variables of
+        the environment say."""
+        given = {name: value for name, value in options.items() if value is not None}
+        found = environment_options(os.environ, given)
+        rest = {name: value for name, value in options.items() if name in given or name not in found}
+        settings = settings_from(found | rest)  # a wrong option must not leave a file behind
         store = open_store(url or DEFAULT_STORE)
         return Runtime(store, store, settings)
 
@@ -168,8 +181,50 @@ class Runtime:
         document = reference.to_json()
         self.ledger.put_reference(model, version, reference.id, document)
         self._references[model, version] = (time.monotonic(), document, reference)
-        self.ledger.replace_leaves(model, version, reference.edges_id, leaf_builder(reference))
+        transform = self.transform_for(model)
+        edges_id = leaf_edges(reference, transform)
+        self.ledger.replace_leaves(model, version, edges_id, leaf_builder(reference, transform))
         return reference
+
+    def renew_reference(self, context: CheckContext, check: CheckResult) -> CheckResult:
+        """Let the reference follow the data where the settings ask for it and the check allows it. The check, which
+        then counts as one since the new reference."""
+        from driftwell.monitor.renewal import renewed_reference
+
+        model, version = check.model, check.version
+        try:
+            found = renewed_reference(context, check)
+            if found is None:
+                return check
+            self.put_reference(model, version, found)
+            own = replace(check, mark=self.ledger.get_mark(model))
+            self.ledger.put_check(own.to_dict())
+        except DriftwellError as exc:
+            log.warning("the reference of %s %s was not updated: %s", model, version, exc)
+            return check
+        words = (model, version, found.id, f"{found.n_rows:,}", found.parent)
+        log.info("the reference of %s %s is now %s, %s rows, updated from %s", *words)
+        return own
+
+    def transform_for(self, model: str) -> Transform:
+        """What the settings of a model ask to be done to its features before they are counted."""
+        settings = self._settings_for(model)
+        return Transform(settings.feature_map, settings.preprocess)
+
+    def _recorded_leaves(self, reference: Reference | None) -> LeafBuilder:
+        """Leaves of records as they come. Where the user's function fails they are counted in no bins: the rows are
+        kept, and the next check, which counts them again, says what is wrong."""
+
+        def build(batch: PredictionBatch) -> Sequence[Leaf]:
+            kinds = self._settings_for(batch.model).kinds
+            try:
+                return leaf_builder(reference, self.transform_for(batch.model), kinds=kinds)(batch)
+            except BadInput as exc:
+                if self._seldom.permits(batch.model):
+                    log.warning("%s %s is recorded, but not counted yet: %s", batch.model, batch.version, exc)
+                return leaf_builder(None, kinds=kinds)(batch)
+
+        return build
 
     def start(self) -> None:
         """Check the newest version of every model on schedule."""
@@ -185,6 +240,12 @@ class Runtime:
                 self.monitor(name, version).check(window)
             except DriftwellError as exc:
                 log.warning("scheduled check of %s %s failed: %s", name, version, exc)
+
+    def note_errors(self, check: CheckResult) -> None:
+        """Say in one line why a check could not be made, once in the time between two checks."""
+        reasons = dict.fromkeys(v.reason for v in check.verdicts if v.status == "error" and v.feature is None)
+        if reasons and self._check_errors.permits(f"{check.model} {check.version}"):
+            log.warning("check of %s %s failed: %s", check.model, check.version, "; ".join(map(str, reasons)))
 
     def seal(self) -> None:
         """Merge the leaves of hours that are over, so that windows merge hours and not flushes; a failure costs time

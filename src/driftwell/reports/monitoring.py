@@ -363,9 +363,13 @@ def _base(metric: str) -> str:
 
 
 def _scores(check: Check) -> Mapping[str, Any]:
-    """Drift scores by feature; none of a check with too few rows, whose scores are mostly chance."""
+    """Drift scores by feature; none of a check with too few rows, whose scores are mostly chance, and none of a
+    broken feature, whose values say nothing."""
     drift = mapping(check.get("drift"))
-    return mapping(drift.get("scores")) if drift.get("status") != "no_data" else {}
+    if drift.get("status") == "no_data":
+        return {}
+    broken = {name for name, column in _columns(check).items() if mapping(column).get("status") == "broken"}
+    return {name: score for name, score in mapping(drift.get("scores")).items() if name not in broken}
 
 
 def _columns(check: Check) -> Mapping[str, Any]:

@@ -150,6 +150,8 @@ def _headline(report: Mapping[str, Any], columns: list[dict[str, Any]]) -> str:
     if moved:
         verb = "column has" if judged == 1 else "columns have" if len(moved) != 1 else "columns has"
         return f"{len(moved)} of {judged} {verb} drifted: {joined(moved)}"
+    if mapping(report.get("multivariate")).get("drifted"):
+        return "No column has drifted by itself, but all of them together have"
     if report.get("status") == "no_data" or not judged:
         return "Not enough rows to tell"
     return f"Nothing has drifted in {judged} column{'s' * (judged != 1)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Query, Request, Response
@@ -20,6 +20,9 @@ from driftwell.routes.ingest import (
     accept_predictions,
     body_schema,
     is_lost,
+    label_flaw,
+    note_refused_body,
+    note_refused_labels_body,
 )
 from driftwell.routes.paths import Path, content
 from driftwell.routes.problems import Answer, ProblemError
@@ -29,6 +32,8 @@ __all__ = ["INGEST_PATHS", "ONE_MODEL_PATHS", "PROMETHEUS_TYPE", "ModelName", "V
 
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SMALL_BODY = 64 * 1024
+
+Kind = TypeVar("Kind")
 
 ModelName = Annotated[str | None, Query(max_length=200, description="Optional where one model is served.")]
 Version = Annotated[str | None, Query(max_length=200, description="The newest version when left out.")]
@@ -138,15 +143,24 @@ async def monitoring_feedback(
     ] = None,
 ) -> Response:
     """Record one label, named in the query or in a JSON body."""
-    if prediction_id is not None and true_label is not None:
-        label = _Label(prediction_id, _json_or_text(true_label))
-    else:
-        body = await read_body(request, types=JSON_TYPES, limit=SMALL_BODY, empty=True)
-        label = _convert(json_document(body or b"{}"), _Label)
+    try:
+        if prediction_id is not None and true_label is not None:
+            label = FeedbackRow(prediction_id, _json_or_text(true_label))
+        else:
+            body = await read_body(request, types=JSON_TYPES, limit=SMALL_BODY, empty=True)
+            posted = _convert(json_document(body or b"{}"), _Label)
+            label = FeedbackRow(posted.prediction_id, posted.true_label, posted.timestamp)
+        if flaw := label_flaw(label):
+            raise ProblemError(422, flaw)
+    except ProblemError as error:
+        ingest: Ingest | None = request.state.driftwell_ingest
+        if ingest is not None:
+            await run_in_threadpool(note_refused_labels_body, error, ingest, request.query_params.get("model"))
+        raise
     return Answer(await run_in_threadpool(_feedback, one, label))
 
 
-def _feedback(one: OneModel, label: _Label) -> dict[str, Any]:
+def _feedback(one: OneModel, label: FeedbackRow) -> dict[str, Any]:
     ticket = one.record_feedback(str(label.prediction_id), label.true_label, timestamp=_aware(label.timestamp))
     outcome = ticket.wait(COMMIT_SECONDS)
     if outcome is None:
@@ -174,10 +188,14 @@ async def trigger_retraining(request: Request, one: One) -> Response:
 async def post_predictions(request: Request, model: ModelName = None, version: Version = None) -> Response:
     """Record predictions: queued when answered, stored a second later; bad rows are named."""
     ingest: Ingest = request.state.driftwell_ingest
-    body = await read_body(request, types=JSON_TYPES, limit=ingest.max_body_bytes)
+    try:
+        rows = json_rows(await read_body(request, types=JSON_TYPES, limit=ingest.max_body_bytes))
+    except ProblemError as error:
+        await run_in_threadpool(note_refused_body, error, ingest, model, version)
+        raise
 
     def accept() -> dict[str, Any]:
-        return accept_predictions(json_rows(body), ingest, model=model, version=version, now=datetime.now(UTC))
+        return accept_predictions(rows, ingest, model=model, version=version, now=datetime.now(UTC))
 
     return Answer(await run_in_threadpool(accept), status_code=202)
 
@@ -185,8 +203,12 @@ async def post_predictions(request: Request, model: ModelName = None, version: V
 async def post_feedback(request: Request, model: ModelName = None) -> Response:
     """Record labels by prediction id. Answers when they are committed, at most two seconds later."""
     ingest: Ingest = request.state.driftwell_ingest
-    body = await read_body(request, types=JSON_TYPES, limit=ingest.max_body_bytes)
-    answer = await run_in_threadpool(lambda: accept_feedback(json_rows(body), ingest, model=model))
+    try:
+        rows = json_rows(await read_body(request, types=JSON_TYPES, limit=ingest.max_body_bytes))
+    except ProblemError as error:
+        await run_in_threadpool(note_refused_labels_body, error, ingest, model)
+        raise
+    answer = await run_in_threadpool(lambda: accept_feedback(rows, ingest, model=model))
     return Answer(answer, status_code=202)
 
 
@@ -201,7 +223,7 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-def _convert(document: Any, kind: type[Any]) -> Any:
+def _convert(document: Any, kind: type[Kind]) -> Kind:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:

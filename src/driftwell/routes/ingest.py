@@ -29,7 +29,10 @@ __all__ = [
     "accept_predictions",
     "body_schema",
     "is_lost",
+    "label_flaw",
     "name_flaw",
+    "note_refused_body",
+    "note_refused_labels_body",
 ]
 
 MAX_NAME = 200
@@ -38,6 +41,7 @@ MAX_SKEW = timedelta(hours=24)
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 COMMIT_SECONDS = 2.0
 MAX_IGNORED_NAMES = 100
+INVALID = "invalid_row"
 FATES = ("matched", "early", "duplicate", "conflicting")
 LOST = "the label could not be kept: the queue is full or the store refused it; send it again"
 
@@ -113,10 +117,13 @@ def accept_predictions(
             rejected.append({"index": index, "reason": where})
         else:
             placed.append((index, row, where))
-    _refuse_when_nothing_is_left(rows, placed, rejected)
     if len(placed) > ingest.recording.room():
         detail = "the queue has no room for all of it: nothing was taken; send it again a little later, or in parts"
         raise ProblemError(429, detail, headers={"Retry-After": "1"})
+    for one in rejected:
+        where = place(*_named(rows[one["index"]], model, version))
+        ingest.recording.note_refused(*(("", "") if isinstance(where, str) else where), {INVALID: 1})
+    _refuse_when_nothing_is_left(rows, placed, rejected)
     ids: list[str | None] = [None] * len(rows)
     for index, row, (name, its_version) in placed:
         ids[index] = _offer(ingest, row, name, its_version)
@@ -139,7 +146,9 @@ def accept_feedback(
         422 when no row can be used; 409 with the model names when an id without a model belongs to several
         models: that label was not stored, the others were.
     """
-    good, rejected = _sorted_out(rows, FeedbackRow, _label_flaw)
+    good, rejected = _sorted_out(rows, FeedbackRow, label_flaw)
+    if rejected:
+        ingest.recording.note_refused_labels(model or ingest.model, {INVALID: len(rejected)})
     _refuse_when_nothing_is_left(rows, good, rejected)
     tickets = [(index, _offer_label(ingest, row, model or ingest.model)) for index, row in good]
     counts, ambiguous, lost = _settled(tickets, clock)
@@ -213,6 +222,27 @@ def _place(ingest: Ingest, model: str | None, version: str | None) -> tuple[str,
         return str(error)
 
 
+def _named(row: Any, model: str | None, version: str | None) -> tuple[str | None, str | None]:
+    """The model and version that a row names which cannot be used otherwise."""
+    own = row if isinstance(row, dict) else {}
+    named = [own.get(key) for key in ("model", "version")]
+    found = [default if name is None else name for name, default in zip(named, (model, version), strict=True)]
+    usable = [name if isinstance(name, str) and name_flaw("name", name) is None else None for name in found]
+    return usable[0], usable[1]
+
+
+def note_refused_body(error: ProblemError, ingest: Ingest, model: str | None, version: str | None) -> None:
+    """Count a request whose rows could not even be told apart as one record."""
+    where = _place(ingest, model, version)
+    place = ("", "") if isinstance(where, str) else where
+    ingest.recording.note_refused(*place, {f"http_{error.status}": 1})
+
+
+def note_refused_labels_body(error: ProblemError, ingest: Ingest, model: str | None) -> None:
+    """Count a request that was refused as a whole as one label."""
+    ingest.recording.note_refused_labels(model or ingest.model, {f"http_{error.status}": 1})
+
+
 def _index(rejection: Mapping[str, Any]) -> int:
     return int(rejection["index"])
 
@@ -255,7 +285,8 @@ def _flaw(row: PredictionRow, now: datetime) -> str | None:
     )
 
 
-def _label_flaw(row: FeedbackRow) -> str | None:
+def label_flaw(row: FeedbackRow) -> str | None:
+    """Why a label cannot be taken; None when it can."""
     if not isinstance(row.true_label, (str, int, float, bool)):
         return "true_label must be a text, a number, true or false"
     return _id_flaw(str(row.prediction_id)) or name_flaw("model", row.model) or _time_flaw(row.timestamp, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -117,6 +117,12 @@ class Recording(Protocol):
         timestamp: datetime | None = None,
     ) -> Ticket:
         """Queue one label; never raises, never blocks."""
+
+    def note_refused(self, model: str, version: str, reasons: Mapping[str, int]) -> None:
+        """Count records that were refused before they could be offered, by reason."""
+
+    def note_refused_labels(self, model: str | None, reasons: Mapping[str, int]) -> None:
+        """Count labels that were refused before they could be offered, by reason."""
 
     def room(self) -> int:
         """How many more records the queue takes now."""

@@ -55,7 +55,7 @@ class CollectorStats(BaseModel):
     """What was collected since the newest mark."""
 
     total_predictions: int = Field(description="Stored and waiting.")
-    buffered_predictions: int = Field(description="Not yet stored.")
+    buffered_predictions: int = Field(description="The newest of them, kept at hand for display: at most max_samples.")
     errors_count: int = Field(description="Dropped and rejected records.")
     input_statistics: Statistics = Field(description="Over all finite numeric feature values.")
     output_statistics: Statistics = Field(description="Over the score, else the numeric prediction.")
@@ -112,8 +112,15 @@ class DriftStatus(BaseModel):
     ks_statistic: float | None
     ks_p_value: float | None
     ks_feature: str | None
-    mmd: float | None = Field(description="Unbiased MMD² of the row samples.")
+    mmd: float | None = Field(description="Unbiased MMD² of the row samples; null, with a `reason`, where off.")
     mmd_p_value: float | None
+    multivariate: dict[str, Any] | None = Field(
+        default=None, description="The test of whole rows where one is switched on, by whichever method."
+    )
+    outputs: dict[str, Any] = Field(
+        default={}, description="Drift of `prediction`, `score` and `confidence`; no part of `drift_detected`."
+    )
+    reason: str | None = Field(default=None, description="Why a value is null.")
     interpretation: str | None = Field(description="Holds STABLE, MODERATE DRIFT or CRITICAL DRIFT once analyzed.")
     recommendation: str | None
     severity: SeverityName | None

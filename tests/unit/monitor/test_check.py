@@ -51,6 +51,39 @@ def test_the_window_is_half_open_and_ends_with_at(make, rows_of):
     )
 
 
+@pytest.mark.parametrize("data_quality", [None, False])
+def test_a_number_of_records_parts_rows_of_one_time_by_their_arrival(make, data_quality):
+    """Four rows at each second, their fare saying when they came: the newest 250 begin in the middle of a second."""
+    monitor = make(reference=LEARNT, quality=data_quality)
+    n = 1_000
+    table = {
+        "age": RNG.normal(40, 10, n),
+        "fare": np.arange(n) / n,
+        "city": ["Oslo"] * n,
+        "timestamp": [START + timedelta(seconds=i // 4) for i in range(n)],
+        "prediction": ["late" if i >= n - 250 else "early" for i in range(n)],
+        "true_label": ["late"] * n,
+        "prediction_id": [str(i) for i in range(n)],
+    }
+    monitor.record_batch(table)
+    result = monitor.check(250)
+    assert result.n_predictions == result.drift["summary"]["n_current"] == 250
+    assert result.window.start == START + timedelta(seconds=187)
+    assert result.drift["columns"]["fare"]["distribution"]["stats"]["current"]["min"] == 0.75
+    assert result.performance["labels"] == {"matched": 250, "coverage": 1.0}
+    assert result.performance["realized"]["accuracy"]["value"] == 1.0
+    assert result.to_dict()["window"].keys() == {"start", "end"}
+    assert monitor.read(250)["prediction_id"].to_pylist() == [str(i) for i in range(750, 1_000)]
+
+
+def test_one_time_for_all_rows_still_gives_the_number_asked_for(make, rows_of):
+    monitor = make(reference=LEARNT)
+    record(monitor, rows_of(300) | {"timestamp": [START] * 300})
+    assert monitor.check(120, at=END).n_predictions == 120
+    assert monitor.check(500, at=END).n_predictions == 300
+    assert monitor.check("PT1H", at=END).n_predictions == 300
+
+
 def test_a_number_of_records_is_the_newest_that_many_before_at(make, rows_of):
     monitor = make(reference=LEARNT)
     record(monitor, rows_of(900))
@@ -238,7 +271,7 @@ def test_a_number_without_readable_values_leaves_the_others(make, rows_of, value
     columns = monitor.check("PT1H", at=END).drift["columns"]
     assert {name: column["status"] for name, column in columns.items()} == {
         "age": "drift",
-        "fare": "drift",
+        "fare": "broken",
         "city": "ok",
     }
     assert columns["fare"]["missing_current"] == 1.0
@@ -251,7 +284,11 @@ def test_a_category_that_is_all_missing_leaves_the_others(make, rows_of):
         features = {"age": rows["age"][i], "fare": rows["fare"][i], "city": None}
         monitor.record_prediction(features, timestamp=rows["timestamp"][i])
     columns = monitor.check("PT1H", at=END).drift["columns"]
-    assert {name: column["status"] for name, column in columns.items()} == {"city": "drift", "age": "ok", "fare": "ok"}
+    assert {name: column["status"] for name, column in columns.items()} == {
+        "city": "broken",
+        "age": "ok",
+        "fare": "ok",
+    }
     assert columns["city"]["missing_current"] == 1.0
 
 
@@ -261,7 +298,7 @@ def test_a_column_that_could_not_be_judged_is_not_ok(make, rows_of):
     rows["fare"] = np.full(300, np.nan)
     record(monitor, rows)
     found = by_feature(monitor.check("PT1H", at=END))
-    assert (found["fare"].status, found["age"].status) == ("no_data", "ok")
+    assert (found["fare"].status, found["age"].status) == ("error", "ok")
 
 
 class Broken:
@@ -284,7 +321,7 @@ class Broken:
     [
         ("store", ("read",), {"performance"}),
         ("store", ("count",), {"traffic", "performance"}),
-        ("ledger", ("leaves",), {"drift"}),
+        ("ledger", ("leaves",), {"quality", "drift"}),
     ],
 )
 def test_a_part_that_fails_is_a_recorded_error_and_spares_the_others(make, rows_of, part, calls, errors):
@@ -304,7 +341,7 @@ def test_a_part_that_fails_is_a_recorded_error_and_spares_the_others(make, rows_
 
 
 def test_parts_can_be_switched_off(make, rows_of):
-    monitor = make(reference=LEARNT, enable_drift_detection=False, enable_performance_tracking=False)
+    monitor = make(reference=LEARNT, enable_drift_detection=False, enable_performance_tracking=False, quality=False)
     record(monitor, rows_of(500, age=30))
     result = monitor.check("PT1H", at=END)
     assert (result.status, result.verdicts, result.n_predictions) == ("no_data", (), 500)

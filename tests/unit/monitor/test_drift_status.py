@@ -57,7 +57,7 @@ def test_words_and_numbers_of_the_newest_check(make, rows_of, moved):
         assert found["ks_p_value"] < 0.05
         assert "age" in found["interpretation"]
     assert (found["mmd"], found["mmd_p_value"]) == (None, None)
-    assert found["reason"] == "multivariate tests are not available in this version"
+    assert "multivariate = 'mmd'" in found["reason"]
     assert found["timestamp"] == result.to_dict()["timestamp"]
     assert set(found["features"]) == {"age", "fare"}
     assert {"value", "threshold", "p_adjusted", "score", "drifted", "severity"} <= found["features"]["age"].keys()
@@ -69,16 +69,34 @@ def test_a_feature_that_lost_its_values_is_no_measure_of_the_others(make, rows_o
     for i in range(300):
         monitor.record_prediction({"age": rows["age"][i], "fare": None}, timestamp=rows["timestamp"][i])
     found = monitor.drift_status()
-    assert (found["status"], found["drift_detected"], found["psi_feature"]) == ("analyzed", True, "fare")
+    assert (found["status"], found["drift_detected"], found["psi_feature"]) == ("analyzed", False, "age")
+    assert found["features"]["fare"]["status"] == "broken"
     exact = ks_2samp(LEARNT["age"], rows["age"]).statistic
     assert found["ks_feature"] == "age"
     assert exact - 0.01 <= found["ks_statistic"] <= exact + 1e-9
+
+
+def test_a_feature_of_several_facets_is_as_far_off_as_the_farthest(make, rows_of):
+    rng = np.random.default_rng(3)
+    old, new = rng.normal(size=(1_000, 8)), rng.normal(1, 1, size=(400, 8))
+    monitor = make(reference={"age": LEARNT["age"][:1_000], "signal": list(old)})
+    rows = rows_of(400)
+    monitor.record_batch(pa.table({"age": rows["age"], "signal": list(new), "timestamp": rows["timestamp"]}))
+    assert monitor.flush(10)
+    monitor.check("PT1H", at=END)
+    found = monitor.drift_status()
+    assert found["features"]["signal"]["kind"] == "series"
+    assert (found["psi_feature"], found["ks_feature"]) == ("signal", "signal")
+    means = ks_2samp(old.mean(axis=1), new.mean(axis=1)).statistic  # of one series; those of its elements move less
+    assert found["ks_statistic"] == pytest.approx(means, abs=0.01)
 
 
 def test_without_reference_every_field_is_there_and_null(monitor):
     found = monitor.drift_status()
     assert found["status"] == "no_reference"
     assert "driftwell baseline" in found["interpretation"]
+    assert found["interpretation"].startswith("there is no reference")
+    assert "label" not in found["interpretation"]  # that is about performance
     numbers = ("psi", "psi_feature", "ks_statistic", "ks_p_value", "ks_feature", "mmd", "mmd_p_value")
     judgements = ("drift_detected", "severity", "recommendation")
     assert {found[name] for name in numbers + judgements} == {None}

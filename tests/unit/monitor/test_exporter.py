@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from scipy.stats import ks_2samp
 
 from driftwell._version import __version__
 from driftwell.monitor.exporter import ModelSample, exposition, metrics_text
@@ -22,6 +24,7 @@ CHECK = {
     "performance_degraded": False,
     "max_drift_score": 0.5,
     "duration_seconds": 0.25,
+    "quality": {"status": "critical", "n_failed": 3, "broken": ["sex"], "verdicts": []},
     "drift": {
         "scores": {"age": 0.5, "fare": 0.1, "city": None, "sex": 0.3},
         "columns": {"age": {"p_adjusted": 0.001}, "fare": {"p_adjusted": 0.5}, "city": {"p_adjusted": None}},
@@ -84,6 +87,8 @@ def text() -> str:
         ("drift_p_value", {(): 0.001}),
         ("drift_distance", {(): 0.5}),
         ("performance_degraded", {(): 0.0}),
+        ("quality_failed", {(): 3.0}),
+        ("broken_columns", {(): 1.0}),
         ("monitoring_status", {(): 1.0}),
         ("retraining_triggered_total", {(): 2.0}),
         ("predictions_total", {(): 1000.0}),
@@ -111,6 +116,18 @@ def text() -> str:
 )  # fmt: skip
 def test_each_metric_has_its_value(text, name, expected):
     assert values(f"driftwell_{name}", text) == expected
+
+
+def test_the_multivariate_test_gives_p_value_and_distance_where_it_judged():
+    test = {"method": "mmd", "status": "drift", "statistic": 0.0123, "p_value": 0.02}
+    judged = CHECK | {"drift": CHECK["drift"] | {"multivariate": test}}
+    said = exposition([replace(FULL, check=judged)], CAPTURE)
+    assert values("driftwell_drift_p_value", said) == {(): 0.02}
+    assert values("driftwell_drift_distance", said) == {(): 0.0123}
+    failed = CHECK | {"drift": CHECK["drift"] | {"multivariate": test | {"statistic": None, "p_value": None}}}
+    said = exposition([replace(FULL, check=failed)], CAPTURE)
+    assert values("driftwell_drift_p_value", said) == {(): 0.001}
+    assert values("driftwell_drift_distance", said) == {(): 0.5}
 
 
 def test_users_labels_do_not_replace_ours(text):
@@ -184,7 +201,7 @@ def test_a_scrape_reads_store_and_ledger(tmp_path):
         monitor.set_reference(table)
         for i in range(200):
             moment = now - timedelta(minutes=1 + i % 30)
-            monitor.record_prediction({"age": 150.0}, 1, prediction_id=f"p{i}", timestamp=moment)
+            monitor.record_prediction({"age": 75.0 + i % 25}, 1, prediction_id=f"p{i}", timestamp=moment)
         for i in range(150):
             monitor.record_feedback(f"p{i}", int(i % 3 > 0))
         monitor.record_metric("revenue", 2.0, timestamp=now - timedelta(hours=2))
@@ -199,12 +216,15 @@ def test_a_scrape_reads_store_and_ledger(tmp_path):
         "feedback_total": 150,
         "accuracy": 100 / 150,  # a prediction of 1 is right where i % 3 > 0
         "drift_detected": 1,
-        "drift_distance": 1,  # all values lie above the reference: KS distance 1
+        "quality_failed": 0,
+        "broken_columns": 0,
         "monitoring_status": 1,
         "retraining_triggered_total": 1,
         "monitor_last_success_timestamp_seconds": now.timestamp(),
     }
     found = {name: values(f"driftwell_{name}", text).get(()) for name in expected}
     assert found == pytest.approx(expected)
+    exact = ks_2samp(np.linspace(0, 100, 300), 75.0 + np.arange(200) % 25).statistic
+    assert exact - 0.01 <= values("driftwell_drift_distance", text)[()] <= exact + 1e-9  # binned: a lower bound
     assert list(values("driftwell_custom_metric", text).values()) == [3.0]
     assert sum(values("driftwell_alerts_firing", text).values()) > 0

@@ -100,3 +100,10 @@ def test_one_value_has_no_spread():
 
 def test_text_has_no_moments():
     assert moments_of(["a", "b"]).n == 0
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1, -3.7e5])
+def test_the_mean_of_one_repeated_value_is_that_value(value):
+    reference = Reference.from_data({"x": np.random.default_rng(5).normal(1e6, 1e5, 500)})
+    parts = [moments_of(np.full(n, value), reference) for n in (3, 7, 11)]
+    assert pooled(parts).mean == value

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import driftwell as dw
 from driftwell import Monitor, create_monitor
-from driftwell.errors import BadInput, ConfigError, NotSupported
+from driftwell.errors import BadInput, ConfigError, FormatError, NotSupported
 
 START = datetime(2026, 1, 20, 18, 0, tzinfo=UTC)
 
@@ -60,7 +61,7 @@ def test_an_unknown_option_names_the_nearest_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [{"durability": "journal"}, {"alarm": "budget"}, {"multivariate": "mmd"}])
+@pytest.mark.parametrize("options", [{"durability": "journal"}, {"alarm": "budget"}])
 def test_an_option_of_a_later_version_says_so(url, options):
     with pytest.raises(NotSupported, match="not available in this version"):
         Monitor("flights", store=url, **options)
@@ -231,3 +232,106 @@ def test_prometheus_text_says_whether_this_monitor_runs(make):
     monitor.start()
     assert 'driftwell_monitoring_status{model="flights",version="v1"} 1.0' in monitor.metrics_text()
     assert make("quiet", enable_prometheus=False).metrics_text() is None
+
+
+def test_a_label_without_a_model_counts_for_the_model_that_scored_its_id(make):
+    monitor = make()
+    other = monitor.runtime.monitor("other", "v1")
+    for i in range(3):
+        monitor.record_prediction({"x": 1.0}, 1, prediction_id=f"p{i}")
+    monitor.flush()
+    for i in range(2):
+        monitor.recorder.offer_label(f"p{i}", 1)
+    monitor.recorder.offer_label("nobody", 1)
+    monitor.flush()
+    own, all_labels = monitor.stats()["labels"], monitor.recorder.stats()["labels"]
+    assert (own["offered"], own["matched"], own["waiting"]) == (2, 2, 0)
+    assert monitor.status()["counts"]["capture"]["labels"]["matched"] == 2
+    assert other.stats()["labels"]["matched"] == 0
+    assert (all_labels["offered"], all_labels["matched"], all_labels["early"], all_labels["waiting"]) == (3, 2, 1, 0)
+
+
+def test_rows_refused_over_http_are_errors_of_their_model(make):
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    monitor = make()
+    app = FastAPI()
+    app.include_router(monitor.router(auth=None))
+    client = TestClient(app)
+    rows = [{"features": {"x": 1.0}}, {"features": {"x": 2.0}, "score": "high"}]
+    assert client.post("/api/v1/predictions", json=rows).status_code == 202
+    assert client.post("/api/v1/predictions", content=b"a", headers={"content-type": "text/csv"}).status_code == 415
+    monitor.flush()
+    found = monitor.stats()
+    assert found["rejected"] == {"invalid_row": 1, "http_415": 1}
+    assert found["offered"] == found["stored"] + found["waiting"] + 2 == 3
+    assert client.get("/api/v1/collector/stats").json()["errors_count"] == 2
+    lines = monitor.metrics_text().splitlines()
+    (counted,) = (line for line in lines if line.startswith("driftwell_capture_rejected_total") and "http_415" in line)
+    assert counted.endswith(" 1.0")
+
+
+@pytest.mark.parametrize("store", [5, ["sqlite:///x.db"]])
+def test_a_store_that_is_no_address_is_one_clear_error(store):
+    with pytest.raises(BadInput, match="a store is named by its address"):
+        Monitor("flights", store=store)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda m: m.recent("5"),
+        lambda m: m.recent(2.5),
+        lambda m: m.recent_http(-1),
+        lambda m: m.hourly_summary("x"),
+        lambda m: m.read(limit="x"),
+    ],
+)
+def test_what_is_no_number_of_rows_is_one_clear_error(monitor, ask):
+    with pytest.raises(BadInput, match="must be a whole number and not negative"):
+        ask(monitor)
+
+
+def test_columns_as_one_text_are_refused(monitor):
+    with pytest.raises(BadInput, match=r"such as \['x'\]"):
+        monitor.read(columns="x")
+
+
+class Hostile:
+    def __str__(self):
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+def test_objects_that_cannot_be_shown_are_one_clear_error_in_tables_and_counted_in_records(monitor):
+    with pytest.raises(BadInput, match="a cell of type Hostile cannot be read"):
+        dw.compare({"x": [Hostile()] * 200}, {"x": [1.0] * 200})
+    monitor.record_prediction({"x": Hostile()}, 1)
+    monitor.record_batch({"x": [Hostile()]})
+    monitor.flush()
+    found = monitor.stats()
+    assert (found["offered"], found["stored"], found["rejected"]) == (2, 1, {"table": 1})
+    assert monitor.recent(1)[0]["invalid"].keys() == {"x"}
+
+
+def test_an_interval_that_is_no_number_is_one_clear_error():
+    with pytest.raises(BadInput, match="interval must be between 0 and 1"):
+        dw.performance({"l": [0, 1], "p": [0, 1]}, label="l", prediction="p", interval="x")
+
+
+def test_a_check_that_a_damaged_store_prevents_is_said_once_in_one_line(make, monkeypatch, caplog):
+    monitor = make()
+
+    def damaged(*_, **__):
+        raise FormatError("the store is damaged: restore a copy")
+
+    for name in ("count", "read", "newest"):
+        monkeypatch.setattr(monitor.runtime.store, name, damaged)
+    for _ in range(3):
+        assert monitor.check().status == "error"
+    lines = [record for record in caplog.records if "damaged" in record.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].exc_info is None
+    assert "check of flights v1 failed: FormatError: the store is damaged" in lines[0].getMessage()

@@ -11,11 +11,16 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 import driftwell as dw
-from driftwell.errors import BadInput
+from driftwell.errors import BadInput, ColumnError
 from driftwell.monitor.rows import json_values, typed
 
 START = datetime(2026, 1, 20, 18, 0, tzinfo=UTC)
 NOW = START + timedelta(hours=1)
+
+
+class Unsayable:
+    def __repr__(self) -> str:
+        raise RuntimeError
 
 
 def column(*texts: str | None) -> pa.Table:
@@ -85,9 +90,29 @@ def test_read_takes_a_number_of_records(filled):
 
 
 def test_read_keeps_the_columns_asked_for_in_their_order(filled):
-    rows = filled.read("PT1H", columns=["true_label", "x", "nothing"], at=NOW)
+    rows = filled.read("PT1H", columns=["true_label", "x"], at=NOW)
     assert rows.column_names == ["true_label", "x"]
     assert rows.num_rows == 10
+
+
+@pytest.mark.parametrize(
+    ("asked", "close"), [("ctiy", "city"), ("true_lable", "true_label"), ("feature.scor", "feature.score")]
+)
+def test_read_of_an_unknown_column_names_the_nearest(filled, asked, close):
+    with pytest.raises(ColumnError, match=f"has a column '{asked}'; did you mean '{close}'"):
+        filled.read("PT1H", columns=["x", asked], at=NOW)
+    with pytest.raises(ColumnError):
+        filled.read("PT1H", columns=[asked], at=START)  # no row in the window
+
+
+def test_read_of_a_column_that_only_other_rows_have_leaves_it_out(filled):
+    filled.record_prediction({"late": 1.0}, 0, timestamp=START + timedelta(hours=3))
+    filled.flush()
+    assert filled.read("PT1H", columns=["x", "late"], at=NOW).column_names == ["x"]
+
+
+def test_read_before_the_first_row_refuses_no_column(make):
+    assert make("empty").read("PT1H", columns=["anything"]).num_rows == 0
 
 
 @pytest.mark.parametrize(("labelled", "kept"), [(True, range(0, 10, 2)), (False, range(1, 10, 2)), (None, range(10))])
@@ -98,6 +123,28 @@ def test_read_keeps_labelled_rows_or_the_others(filled, labelled, kept):
 
 def test_read_with_a_limit_keeps_the_newest(filled):
     assert filled.read("PT1H", labelled=True, limit=2, at=NOW)["prediction_id"].to_pylist() == ["p6", "p8"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [
+        ({}, "fghij"),
+        ({"labelled": True}, "gi"),
+        ({"labelled": False}, "fhj"),
+        ({"limit": 2}, "ij"),
+        ({"labelled": True, "limit": 1}, "i"),
+        ({"labelled": True, "columns": ["prediction_id", "x"]}, "gi"),
+    ],
+)
+def test_read_of_a_number_of_records_parts_rows_of_one_time(make, chosen, kept):
+    """Ten rows of one time: the newest five are the last to arrive, labelled or not."""
+    monitor = make("ties")
+    for i, name in enumerate("abcdefghij"):
+        label = None if i % 2 else 1
+        monitor.record_prediction({"x": 1.0}, 1, prediction_id=name, timestamp=START, true_label=label)
+    found = monitor.read(5, **chosen)
+    assert "".join(found["prediction_id"].to_pylist()) == kept
+    assert found.column_names == chosen.get("columns", found.column_names)
 
 
 def test_read_of_an_empty_window_has_no_rows(filled):
@@ -112,6 +159,23 @@ def test_export_is_ready_for_training_and_for_measuring(filled, tmp_path):
     assert table["true_label"].type == table["prediction"].type == pa.int64()
     expected = accuracy_score([i % 4 for i in range(0, 10, 2)], [i % 3 for i in range(0, 10, 2)])
     assert dw.performance(str(path))["accuracy"].value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("path", [5, b"rows.parquet", ["rows.parquet"], "a\0.parquet", Unsayable()])
+def test_what_is_no_path_is_one_clear_error(filled, path):
+    with pytest.raises(BadInput, match=r"^a path is text or a pathlib\.Path\. Got "):
+        filled.export(path)
+    with pytest.raises(BadInput, match=r"^a path is text or a pathlib\.Path\. Got "):
+        filled.save_batch(path)
+
+
+def test_what_cannot_even_be_shown_is_one_clear_error(filled):
+    with pytest.raises(BadInput, match=r"a window is a duration .* Got <Unsayable>"):
+        filled.check(Unsayable())
+    with pytest.raises(BadInput, match=r"a time must be .* Got <Unsayable>"):
+        filled.check(at=Unsayable())
+    with pytest.raises(BadInput, match=r"limit must be a whole number .* Got <Unsayable>"):
+        filled.read(limit=Unsayable())
 
 
 def test_export_of_unlabelled_rows_too(filled, tmp_path):

@@ -159,3 +159,28 @@ def test_the_schedule_says_when_it_runs_next(runtime):
     runtime.start()
     assert runtime.next_check > datetime.now(UTC)
     assert runtime.monitor("a", "v1").status()["monitoring"] is True
+
+
+def test_variables_set_what_code_does_not(make, monkeypatch):
+    monkeypatch.setenv("DRIFT_MIN_SAMPLES", "50")
+    monkeypatch.setenv("DRIFT_THRESHOLD", "0.4")
+    monkeypatch.setenv("DRIFTWELL_DRIFT_THRESHOLD", "0.2")
+    monkeypatch.setenv("DRIFT_CHECK_INTERVAL_HOURS", "3")
+    found = make("a").settings
+    assert (found.drift_min_samples, found.drift_threshold) == (50, 0.2)
+    assert found.drift_interval == timedelta(hours=3)
+
+
+def test_code_wins_over_variables(make, monkeypatch):
+    monkeypatch.setenv("DRIFT_MIN_SAMPLES", "50")
+    monkeypatch.setenv("DRIFT_CHECK_INTERVAL_HOURS", "3")
+    assert make("a", min_samples=20).settings.drift_min_samples == 20
+    assert make("a", drift_min_samples=None).settings.drift_min_samples == 50
+    assert make("a", drift_check_minutes=10).settings.drift_interval == timedelta(minutes=10)
+    assert make("a", check_every="PT1H", drift_check_minutes=10).settings.drift_interval == timedelta(hours=1)
+
+
+def test_a_variable_out_of_range_is_named(make, monkeypatch):
+    monkeypatch.setenv("DRIFT_THRESHOLD", "3")
+    with pytest.raises(ConfigError, match="DRIFT_THRESHOLD must be number from 0 to 1"):
+        make("a")

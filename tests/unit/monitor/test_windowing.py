@@ -24,7 +24,8 @@ class Times:
         return sum(start <= t < end for t in self.times)
 
     def newest(self, model, version, before, n):
-        found = [t for t in self.times if t < before][-n:]
+        first = [t for t in self.times if t < before][-n:][:1]
+        found = [t for t in self.times if first and first[0] <= t < before]
         return (found[0], found[-1] + 1, len(found)) if found else (before, before, 0)
 
 
@@ -56,7 +57,8 @@ def test_every_spelling_of_a_time_is_the_same_moment(given):
 
 
 @pytest.mark.parametrize(
-    "given", ["noon", "", 12, None, date(2026, 1, 20), np.datetime64("NaT"), pd.NaT, True, np.array(["2026-01-20"] * 2)]
+    "given",
+    ["noon", "", 12, None, date(2026, 1, 20), np.datetime64("NaT", "us"), pd.NaT, True, np.array(["2026-01-20"] * 2)],
 )
 def test_what_is_no_time_is_one_clear_error(given):
     with pytest.raises(BadInput, match="a time must"):
@@ -72,6 +74,15 @@ def test_microseconds_survive_both_ways():
     moment = datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
     assert to_us(moment) == -1
     assert from_us(-1) == moment
+
+
+def test_a_number_of_records_says_how_many_where_the_oldest_share_their_time():
+    def most(*minutes: int, window: int) -> int | None:
+        return resolve_window(Times(*minutes), "m", "v", window, NOON)[0].records
+
+    assert most(-30, -20, -20, -20, -10, window=3) == 3
+    assert most(-30, -20, -20, -20, -10, window=4) is None
+    assert most(-30, -20, window=5) is None
 
 
 @pytest.mark.parametrize("window", ["PT30M", timedelta(minutes=30)])

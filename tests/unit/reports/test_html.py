@@ -95,6 +95,23 @@ def test_no_drift_is_said_without_alarm(report: dict[str, Any]) -> None:
     assert "Closest to its threshold is age: PSI 0.012 of 0.1." in text
 
 
+def test_all_columns_together_are_spoken_of_where_none_moved_alone(report: dict[str, Any]) -> None:
+    columns = {name: c for name, c in report["columns"].items() if name in ("age",)}
+    test = {"method": "mmd", "drifted": True, "p_value": 0.0099, "statistic": 0.0123, "n_reference": 900,
+            "n_current": 400, "contributions": {"age": 1.0}, "notes": [], "reason": None}  # fmt: skip
+    moved = report | {"columns": columns, "status": "drift", "severity": "low", "multivariate": test}
+    text = is_sound(render_drift(moved)).text
+    assert "No column has drifted by itself, but all of them together have" in text
+    assert "MMD on 400 current and 900 reference rows" in text
+
+
+def test_a_broken_column_is_broken_and_not_stable(report: dict[str, Any]) -> None:
+    broken = report["columns"]["age"] | {"status": "broken", "drifted": False, "reason": "broken: half of it is gone"}
+    page = is_sound(render_drift(report | {"columns": {"age": broken}, "outputs": {}, "severity": "low"}))
+    assert "Broken: half of it is gone." in page.text
+    assert "Stable" not in page.text
+
+
 def test_too_few_rows_are_never_called_stable(report: dict[str, Any]) -> None:
     columns = {"empty": report["columns"]["empty"]}
     page = is_sound(render_drift(report | {"columns": columns, "outputs": {}, "status": "no_data", "severity": "none"}))

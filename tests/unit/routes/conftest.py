@@ -119,6 +119,13 @@ class FakeRecording:
     labels: list[tuple[Any, ...]] = field(default_factory=list)
     outcomes: dict[str, LabelCounts | None] = field(default_factory=dict)
     tickets: list[FakeTicket] = field(default_factory=list)
+    refused: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def note_refused(self, *what: Any) -> None:
+        self.refused.append(what)
+
+    def note_refused_labels(self, *what: Any) -> None:
+        self.refused.append(what)
 
     def offer(self, model: str, version: str, features: Any, prediction: Any, **rest: Any) -> str:
         self.offered.append(

@@ -6,9 +6,11 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from driftwell.errors import BadInput
-from driftwell.routes import Ingest
+from driftwell.routes import Ingest, one_model_router
 from driftwell.routes.ingest import accept_feedback, accept_predictions
 from driftwell.routes.problems import ProblemError
 from driftwell.stores.base import LabelCounts
@@ -269,11 +271,6 @@ def test_unusable_label_says_why(client, row, says):
 
 
 def test_body_limit_holds_without_a_length(recording, model):
-    from fastapi import FastAPI
-    from fastapi.testclient import TestClient
-
-    from driftwell.routes import one_model_router
-
     app = FastAPI()
     small = Ingest(recording, lambda m, v: ("m", "1"), max_body_bytes=100)
     app.include_router(one_model_router(lambda m, v: model, guard=None, ingest=small))
@@ -288,3 +285,79 @@ def test_body_limit_holds_without_a_length(recording, model):
     assert [declared.status_code, chunked.status_code] == [413, 413]
     assert declared.json()["limit_bytes"] == 100
     assert recording.offered == []
+
+
+def test_refused_rows_are_counted_where_they_belong(ingest, recording):
+    rows = [
+        {"features": {}},
+        {"model": "n", "version": "2", "probability": 3},
+        {"score": "high"},
+        "no row",
+        {"model": 7},
+    ]
+    accept(rows, ingest)
+    assert recording.refused == [
+        ("n", "2", {"invalid_row": 1}), ("m", "1", {"invalid_row": 1}),
+        ("m", "1", {"invalid_row": 1}), ("m", "1", {"invalid_row": 1}),
+    ]  # fmt: skip
+
+
+def test_rows_are_counted_too_when_none_can_be_used(ingest, recording):
+    with pytest.raises(ProblemError):
+        accept([{"score": "high"}], ingest)
+    assert recording.refused == [("m", "1", {"invalid_row": 1})]
+
+
+def test_a_request_that_may_be_sent_again_counts_nothing(ingest, recording):
+    recording.space = 0
+    with pytest.raises(ProblemError) as refused:
+        accept([{"features": {}}, {"score": "high"}], ingest)
+    assert refused.value.status == 429
+    assert recording.refused == []
+
+
+def test_refused_labels_are_counted(ingest, recording):
+    rows = [{"prediction_id": "a", "true_label": 1}, {"prediction_id": "b", "true_label": [1]}, {"true_label": 1}]
+    accept_feedback(rows, ingest, model="m")
+    assert recording.refused == [("m", {"invalid_row": 2})]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("text/csv", b"a,b", 415),
+        ("application/json", b"{", 422),
+        ("application/json", b'{"metadata": "' + b"x" * 200, 413),
+    ],
+)
+def test_a_body_without_rows_counts_as_one(model, recording, kind, body, status):
+    small = Ingest(recording, lambda m, v: (m or "m", v or "1"), max_body_bytes=100)
+    app = FastAPI()
+    app.include_router(one_model_router(lambda name, version: model, guard=None, ingest=small))
+    answer = TestClient(app).post("/api/v1/predictions?version=3", content=body, headers={"Content-Type": kind})
+    assert answer.status_code == status
+    assert recording.refused == [("m", "3", {f"http_{status}": 1})]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body", "status"),
+    [
+        ("/api/v1/feedback", "text/csv", b"a,b", 415),
+        ("/api/v1/feedback", "application/json", b"{", 422),
+        ("/api/v1/feedback", "application/json", b"7", 422),
+        ("/api/v1/feedback", "application/json", b'{"metadata": "' + b"x" * 200, 413),
+        ("/monitoring/feedback", "text/csv", b"a,b", 415),
+        ("/monitoring/feedback", "application/json", b"{}", 422),
+        ("/monitoring/feedback", "application/json", b'{"prediction_id": "", "true_label": 1}', 422),
+        ("/monitoring/feedback", "application/json", b'{"prediction_id": "p", "true_label": null}', 422),
+        ("/monitoring/feedback", "application/json", b" " * 65_537, 413),
+    ],
+)
+def test_a_body_without_labels_counts_as_one(model, recording, path, kind, body, status):
+    small = Ingest(recording, lambda m, v: (m or "m", v or "1"), max_body_bytes=100, model="m")
+    app = FastAPI()
+    app.include_router(one_model_router(lambda name, version: model, guard=None, ingest=small))
+    client = TestClient(app)
+    assert client.post(path, content=body, headers={"Content-Type": kind}).status_code == status
+    assert client.post(f"{path}?model=n", content=body, headers={"Content-Type": kind}).status_code == status
+    assert recording.refused == [("m", {f"http_{status}": 1}), ("n", {f"http_{status}": 1})]

@@ -168,11 +168,70 @@ def view_of(checks: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
 def test_each_signal_has_its_verdict() -> None:
     view = view_of([check(1), check()])
     assert [(s["name"], s["word"], s["words"]) for s in view["signals"][1:]] == [
+        ("Data quality", "No data", "not judged yet"),
         ("Drift", "Critical", "1 of 2 columns drifted"),
+        ("Outputs", "No data", "not judged yet"),
         ("Performance", "Healthy", "F1 0.750, limit 0.732"),
-        ("Data quality", "No data", "not judged in this version"),
     ]
     assert view["headline"] == "delay drifted"
+
+
+def verdict(signal: str, feature: str | None = None, severity: str = "none", **changes: Any) -> dict[str, Any]:
+    status = {"none": "ok", "low": "ok", "medium": "warning", "high": "critical"}[severity]
+    return {"signal": signal, "status": status, "severity": severity, "metric": "psi", "feature": feature} | changes
+
+
+BROKEN = {
+    "status": "critical", "n_rules": 9, "n_failed": 1, "broken": ["delay"],
+    "verdicts": [{"rule": "range", "column": "delay", "status": "critical", "severity": "high", "count": 181,
+                  "examples": [9999.0], "reason": "181 of 500 values lie outside"}],
+}  # fmt: skip
+
+
+def test_what_is_broken_comes_first_and_all_together_and_outputs_have_their_words() -> None:
+    found = check(
+        quality=BROKEN,
+        drift_detected=True,
+        verdicts=[
+            verdict("quality", "delay", "high", metric="range"),
+            verdict("drift", "delay", status="error"),
+            verdict("drift", "origin"),
+            verdict("drift", None, "low", metric="mmd"),
+            verdict("output", "prediction", "medium"),
+            verdict("output", "score"),
+        ],
+    )
+    view = view_of([found])
+    assert view["headline"] == "delay is broken; all columns together drifted; the prediction moved"
+    assert [(s["name"], s["tone"], s["words"]) for s in view["signals"][1:4]] == [
+        ("Data quality", "high", "1 rule failed: delay"),
+        ("Drift", "error", "delay: not judged"),
+        ("Outputs", "medium", "prediction moved"),
+    ]
+    assert [(v["about"], v["rule"], v["rows"]) for v in view["quality"]] == [("delay", "range", "181")]
+    shown = feature_view("flights", "v1", "delay", checks=[found], full=found, links=LINKS)
+    assert shown is not None
+    assert [v["reason"] for v in shown["quality"]] == ["181 of 500 values lie outside."]
+
+
+def test_a_signal_in_order_says_so() -> None:
+    verdicts = [
+        verdict("quality", reason="11 rules hold"), verdict("drift", "delay"), verdict("drift", None, "low"),
+        verdict("output", "prediction"), verdict("output", "score"),
+    ]  # fmt: skip
+    words = [s["words"] for s in view_of([check(verdicts=verdicts)])["signals"][1:4]]
+    assert words == ["11 rules hold", "0 of 1 columns drifted, and all together", "prediction and score stayed"]
+
+
+def test_a_broken_column_is_not_called_stable() -> None:
+    broken = column("delay", status="broken", reason="broken: 181 of 500 values lie outside")
+    columns = {"delay": broken, "origin": column("origin")}
+    found = check(1, drift={"status": "ok", "scores": {"delay": 0.4, "origin": 0.01}, "columns": columns})
+    view = view_of([found, check()])
+    assert (view["columns"][0]["word"], view["columns"][0]["tone"], view["columns"][0]["drifted"]) == (
+        "Broken", "error", False)  # fmt: skip
+    assert view["heat"]["rows"] == ["delay", "origin"]
+    assert (view["heat"]["grid"][0], view["heat"]["levels"][0]) == ([0.03, None], [0, None])
 
 
 def test_lost_records_are_seen_at_once() -> None:

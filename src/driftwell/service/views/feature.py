@@ -7,7 +7,7 @@ from typing import Any
 
 from driftwell.reports.monitoring import feature_series, oldest_first, window_of
 from driftwell.reports.reading import mapping
-from driftwell.reports.views import column_view
+from driftwell.reports.views import column_view, quality_view
 from driftwell.reports.words import DASH, axis_labels, distance, number, span
 from driftwell.service.views.links import Links
 from driftwell.service.views.status import Check
@@ -38,6 +38,7 @@ def feature_view(
         "version": version,
         "model_href": links.model(model, version),
         "column": column_view(feature, _columns(at).get(feature)),
+        "quality": [verdict for verdict in quality_view(at.get("quality")) if verdict["about"] == feature],
         "window": span(*window_of(at)),
         "is_newest": at.get("check_id") == newest.get("check_id"),
         "newest_href": links.feature(model, version, feature),

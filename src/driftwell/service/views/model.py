@@ -15,13 +15,11 @@ from driftwell.reports.monitoring import (
     performance_panels,
     window_of,
 )
-from driftwell.reports.reading import items, mapping, records
-from driftwell.reports.views import column_view, tone
+from driftwell.reports.reading import items, mapping
+from driftwell.reports.views import column_view, multivariate_view, quality_view, tone
 from driftwell.reports.words import (
     DASH,
     figure,
-    joined,
-    metric_word,
     moment,
     number,
     parse_time,
@@ -32,13 +30,10 @@ from driftwell.reports.words import (
     whole,
 )
 from driftwell.service.views.links import Links
+from driftwell.service.views.signals import headline, signal_tiles
 from driftwell.service.views.status import Check, is_firing, is_stale, model_status
 
 __all__ = ["model_view", "timeline"]
-
-SIGNALS = (("drift", "Drift"), ("performance", "Performance"), ("quality", "Data quality"))
-WORST = ("critical", "warning", "error", "ok", "no_data")
-"""Which of a signal's verdicts stands for it: one that could be judged before those that could not."""
 
 TIMELINE = 20
 
@@ -86,14 +81,16 @@ def model_view(
         "tone": tone(status),
         "word": severity_word(status),
         "why": sentence(why) if newest else "",
-        "headline": _model_headline(newest),
+        "headline": headline(newest),
         "next_step": next_step(model, version, totals, has_reference=has_reference, has_check=bool(newest)),
-        "signals": _signals(newest, totals, capture),
+        "signals": signal_tiles(newest, totals, capture),
         "stale": is_stale(newest, totals.get("last_us")),
         "window": span(*window_of(newest)) if newest else "",
         "check": check_view(newest) if newest else None,
         "heat": heat_view(known, lambda name: links.feature(model, version, name)),
         "panels": panels,
+        "quality": quality_view(newest.get("quality")),
+        "multivariate": multivariate_view(mapping(newest.get("drift")).get("multivariate")),
         "columns": columns,
         "outputs": _output_panels(mapping(full)),
         "timeline": timeline(mine, runs, known),
@@ -132,64 +129,6 @@ def next_step(
             "code": [f"driftwell check {name}"],
         }
     return None
-
-
-def _model_headline(newest: Check) -> str:
-    if not newest:
-        return "No check has run yet"
-    drifted = list(mapping(newest.get("drifted_features")))
-    named = [str(name) for name in items(newest.get("culprits")) or drifted]
-    parts = []
-    if named:
-        parts.append(f"{joined(named, 2)} drifted")
-    if newest.get("performance_degraded"):
-        parts.append("performance has degraded")
-    if parts:
-        return "; ".join(parts)
-    status = newest.get("status")
-    if status == "no_data" and newest.get("reference_id") is None:
-        return "There is no reference to compare with"
-    if status == "no_data":
-        return "The newest check had too little to judge"
-    return "The newest check could not run" if status == "error" else "Nothing moved in the newest check"
-
-
-def _signals(newest: Check, totals: Mapping[str, Any], capture: Mapping[str, Any]) -> list[dict[str, str]]:
-    """A tile a signal: whether records come in, and what the newest check says of drift, performance, quality."""
-    lost = sum(int(number(n) or 0) for n in mapping(capture.get("dropped")).values())
-    last = moment(totals.get("last_us"))
-    tiles = [
-        {
-            "name": "Capture",
-            "tone": "medium" if lost else "ok" if totals.get("predictions") else "none",
-            "word": f"{whole(lost)} lost" if lost else "Complete" if totals.get("predictions") else "No data",
-            "words": f"newest prediction {last}" if totals.get("predictions") else "nothing has been recorded",
-        }
-    ]
-    return tiles + [_signal(key, name, newest) for key, name in SIGNALS]
-
-
-def _signal(key: str, name: str, newest: Check) -> dict[str, str]:
-    verdicts = [v for v in records(newest.get("verdicts")) if v.get("signal") == key]
-    if not verdicts:
-        reason = {"quality": "not judged in this version"}.get(key, "not judged yet")
-        return {"name": name, "tone": "none", "word": "No data", "words": reason}
-    worst = min(verdicts, key=lambda v: WORST.index(v["status"]) if v.get("status") in WORST else len(WORST))
-    found = str(worst.get("status"))
-    return {"name": name, "tone": tone(found), "word": severity_word(found), "words": _verdict_words(worst, verdicts)}
-
-
-def _verdict_words(worst: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> str:
-    if worst.get("status") in ("no_data", "error"):
-        about = f"{worst['feature']}: " if worst.get("feature") else ""
-        return f"{about}{worst.get('reason') or 'not judged'}"
-    if worst.get("signal") == "drift":
-        drifted = sum(v.get("severity") not in ("none", None) for v in verdicts)
-        return f"{drifted} of {len(verdicts)} columns drifted"
-    limit = number(worst.get("threshold"))
-    against = f", limit {figure(limit)}" if limit is not None else ""
-    word = metric_word(str(worst.get("metric")).removesuffix("_score"))
-    return f"{word} {figure(worst.get('value'))}{against}"
 
 
 def _model_facts(totals: Mapping[str, Any], capture: Mapping[str, Any]) -> list[tuple[str, str, str]]:
