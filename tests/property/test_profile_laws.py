@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from driftwell.errors import FormatError, MergeError
 from driftwell.profiles import Profile, Reference, merge_profiles, profile
-from driftwell.profiles.categorical import MAX_NEWCOMERS
+from driftwell.profiles.states.categorical import MAX_NEWCOMERS
 
 NUMBERS = st.one_of(
     st.none(),

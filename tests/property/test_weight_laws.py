@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftwell.profiles import Reference
-from driftwell.profiles.numeric import NumericState
+from driftwell.profiles.states.numeric import NumericState
 
 ROW = st.tuples(
     st.none() | st.integers(-(10**9), 10**9).map(lambda x: x / 1000) | st.sampled_from([0.0, 1.0, float("inf")]),

@@ -11,7 +11,7 @@ import numpy as np
 
 from driftwell.capture.snapshot import RefusedError
 from driftwell.frame import text_of
-from driftwell.profiles.composite import CompositeBins
+from driftwell.profiles.states.composite import CompositeBins
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -9,8 +9,8 @@ from driftwell.detectors.univariate import Pair
 from driftwell.errors import InsufficientData
 from driftwell.frame import text_of
 from driftwell.kernels.divergence import psi_terms
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.numeric import NumericBins, NumericState
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.numeric import NumericBins, NumericState
 from driftwell.results import Contribution
 
 __all__ = ["contributions"]

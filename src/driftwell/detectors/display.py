@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from driftwell.detectors.univariate import Pair
 from driftwell.frame import text_of
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.composite import CompositeState
-from driftwell.profiles.numeric import NumericState
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.composite import CompositeState
+from driftwell.profiles.states.numeric import NumericState
 
 __all__ = ["distribution"]
 

@@ -9,8 +9,8 @@ from driftwell.detectors.policy import PSI_BANDS, Policy
 from driftwell.detectors.univariate import BORROWED, DRIFT_SCORE, Pair, method
 from driftwell.errors import BadInput, InsufficientData
 from driftwell.kernels.significance import adjust
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.numeric import NumericState
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.numeric import NumericState
 from driftwell.results import ColumnResult, Measure, Severity
 
 __all__ = ["Policy", "judge"]

@@ -9,9 +9,9 @@ from driftwell.detectors.multivariate import MultivariateVerdict
 from driftwell.detectors.policy import Policy
 from driftwell.detectors.univariate import Pair
 from driftwell.drift.result import DriftResult, verdict_of
-from driftwell.profiles.categorical import CategoricalState
 from driftwell.profiles.profile import Profile, State
 from driftwell.profiles.reference import Reference
+from driftwell.profiles.states.categorical import CategoricalState
 from driftwell.quality import QualityResult, hold_back
 from driftwell.results import ColumnResult
 

@@ -11,9 +11,9 @@ from driftwell.detectors.univariate import Pair
 from driftwell.detectors.verdict import Policy, judge
 from driftwell.drift.facets import facet_pairs, facet_policy, fold_facets
 from driftwell.drift.rows import Rows
-from driftwell.profiles.composite import CompositeState
 from driftwell.profiles.profile import State
-from driftwell.profiles.weighted import in_rows
+from driftwell.profiles.reference.weighted import in_rows
+from driftwell.profiles.states.composite import CompositeState
 from driftwell.results import ColumnResult
 
 __all__ = ["Sides", "judge_columns"]

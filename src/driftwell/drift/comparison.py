@@ -19,13 +19,13 @@ from driftwell.drift.whole_rows import WholeRows
 from driftwell.errors import BadInput, MergeError, UnknownName
 from driftwell.frame import Frame, NumericColumn, read_table
 from driftwell.kernels.empirical import distances_from_sorted
-from driftwell.profiles.freezing import freeze_reference
-from driftwell.profiles.numeric import NumericBins, build_numeric, sorted_values
 from driftwell.profiles.profile import PLAIN, Profile, State, Visit
 from driftwell.profiles.rebinning import rebin_profile
 from driftwell.profiles.reference import Reference, rename
-from driftwell.profiles.roles import feature_columns
-from driftwell.profiles.weighted import profile_in_rows
+from driftwell.profiles.reference.freezing import freeze_reference
+from driftwell.profiles.reference.roles import feature_columns
+from driftwell.profiles.reference.weighted import profile_in_rows
+from driftwell.profiles.states.numeric import NumericBins, build_numeric, sorted_values
 from driftwell.quality import QualityResult, judge_quality, learn_rules
 
 if TYPE_CHECKING:

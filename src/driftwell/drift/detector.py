@@ -12,8 +12,8 @@ from driftwell.drift.result import DriftResult
 from driftwell.errors import BadInput, InsufficientData
 from driftwell.frame import read_table
 from driftwell.profiles.reference import Reference
-from driftwell.profiles.roles import step_names
-from driftwell.profiles.updating import UpdatePolicy, rebuild, updated_rows
+from driftwell.profiles.reference.roles import step_names
+from driftwell.profiles.reference.updating import UpdatePolicy, rebuild, updated_rows
 
 __all__ = ["DriftDetector"]
 

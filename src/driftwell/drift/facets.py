@@ -9,8 +9,8 @@ from typing import Any
 
 from driftwell.detectors.univariate import Pair
 from driftwell.detectors.verdict import Policy
-from driftwell.profiles.composite import CompositeState
 from driftwell.profiles.profile import State
+from driftwell.profiles.states.composite import CompositeState
 from driftwell.results import ColumnResult
 
 __all__ = ["facet_pairs", "facet_policy", "fold_facets"]

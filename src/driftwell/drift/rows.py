@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftwell.frame import Frame, NumericColumn
-from driftwell.profiles.numeric import sorted_values
+from driftwell.profiles.states.numeric import sorted_values
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,7 +1,7 @@
 """Shares of rows in bins that are drawn anew for each comparison, as other tools draw them.
 
 Nothing here is frozen with a reference: two windows against one reference may count in different bins. Driftwell's own
-bins are in ``profiles/numeric.py``.
+bins are in ``profiles/states/numeric.py``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 from driftwell.monitor.moments import Moments, pooled
 from driftwell.monitor.pipeline import DAY, CheckContext, labelled_rows, realized_performance, run_check
 from driftwell.monitor.windowing import from_us
-from driftwell.profiles.codec import summaries
+from driftwell.profiles.format.codec import summaries
 from driftwell.results import isoformat, plain
 from driftwell.stores.base import HOUR_US, Leaf
 

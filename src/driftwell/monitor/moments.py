@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from driftwell.kernels.exact import PLAIN_SHIFT
-from driftwell.profiles.codec import Summary
+from driftwell.profiles.format.codec import Summary
 
 __all__ = ["Moments", "pooled"]
 

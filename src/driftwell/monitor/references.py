@@ -11,7 +11,7 @@ from typing import Any
 from driftwell.errors import BadInput
 from driftwell.evaluation.metrics import canonical_metric
 from driftwell.profiles.reference import Reference
-from driftwell.profiles.roles import metrics
+from driftwell.profiles.reference.roles import metrics
 
 __all__ = ["as_reference", "checked_baseline", "says_the_same"]
 

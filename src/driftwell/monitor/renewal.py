@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from driftwell.errors import BadInput
 from driftwell.monitor.rows import typed
 from driftwell.monitor.windowing import as_moment, to_us
-from driftwell.profiles.updating import UpdatePolicy, updated_reference
+from driftwell.profiles.reference.updating import UpdatePolicy, updated_reference
 from driftwell.results import CheckResult, Severity
 from driftwell.stores.transform import Transform
 from driftwell.stores.windows import recorded_features

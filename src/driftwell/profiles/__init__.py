@@ -2,7 +2,7 @@
 
 from driftwell.profiles.profile import Profile, merge_profiles, profile
 from driftwell.profiles.reference import Reference
-from driftwell.profiles.updating import updated_reference
-from driftwell.profiles.weaknesses import Weakness
+from driftwell.profiles.reference.updating import updated_reference
+from driftwell.profiles.reference.weaknesses import Weakness
 
 __all__ = ["Profile", "Reference", "Weakness", "merge_profiles", "profile", "updated_reference"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from driftwell.errors import BadInput, ColumnError, MergeError
 from driftwell.frame import CodedColumn, Column, CompositeColumn, Frame, NumericColumn, UnreadColumn, read_table
-from driftwell.profiles.categorical import (
+from driftwell.profiles.states.categorical import (
     BOOLEAN_VOCABULARY,
     NO_VOCABULARY,
     CategoricalState,
@@ -22,14 +22,14 @@ from driftwell.profiles.categorical import (
     build_categorical,
     freeze_vocabulary,
 )
-from driftwell.profiles.composite import (
+from driftwell.profiles.states.composite import (
     CompositeBins,
     CompositeState,
     build_composite,
     freeze_composite,
     plain_composite,
 )
-from driftwell.profiles.numeric import (
+from driftwell.profiles.states.numeric import (
     PLAIN_BINS,
     NumericBins,
     NumericState,
@@ -104,7 +104,7 @@ class Profile:
 
         ``edges=False`` leaves the bins out, for leaves stored beside the reference that froze them.
         """
-        from driftwell.profiles.codec import encode
+        from driftwell.profiles.format.codec import encode
 
         return encode(self, edges=edges)
 
@@ -117,7 +117,7 @@ class Profile:
         FormatError
             The bytes are corrupt, cut short or of a newer version.
         """
-        from driftwell.profiles.codec import decode
+        from driftwell.profiles.format.codec import decode
 
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise BadInput(f"from_bytes reads what to_bytes gave: bytes. Got {type(data).__name__}")

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from driftwell.errors import MergeError
 from driftwell.kernels import exact
-from driftwell.profiles.categorical import CategoricalState, Vocabulary
-from driftwell.profiles.grid import keys_of
-from driftwell.profiles.numeric import NumericBins, NumericState, Uncertainty
 from driftwell.profiles.profile import Bins, Profile, State
+from driftwell.profiles.states.categorical import CategoricalState, Vocabulary
+from driftwell.profiles.states.grid import keys_of
+from driftwell.profiles.states.numeric import NumericBins, NumericState, Uncertainty
 
 if TYPE_CHECKING:
     from driftwell.profiles.reference import Reference

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.numeric import NumericState
 from driftwell.profiles.profile import State
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.numeric import NumericState
 from driftwell.quality.frozen import judge_frozen
 from driftwell.quality.options import MARGINS
 from driftwell.quality.outside import at_least_outside

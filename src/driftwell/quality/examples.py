@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from driftwell.frame import CodedColumn, Column, CompositeColumn, Frame, NumericColumn, UnreadColumn
 from driftwell.profiles.reference import Reference
-from driftwell.profiles.sample import row_hashes
+from driftwell.profiles.reference.sample import row_hashes
 from driftwell.quality.rules import Rule
 from driftwell.quality.verdicts import judge_share
 from driftwell.results import QualityVerdict, Severity, plain

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.numeric import NumericState
 from driftwell.profiles.profile import State
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.numeric import NumericState
 from driftwell.quality.rules import Rule
 from driftwell.quality.verdicts import Sides, chance, verdict
 from driftwell.results import QualityVerdict

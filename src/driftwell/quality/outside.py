@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from driftwell.profiles.numeric import NumericState
+from driftwell.profiles.states.numeric import NumericState
 
 __all__ = ["at_least_outside"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.numeric import NumericState
 from driftwell.profiles.profile import State
 from driftwell.profiles.reference import Reference
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.numeric import NumericState
 from driftwell.quality.options import COLUMN_RULES, MARGINS, TABLE_RULES, check_options
 
 __all__ = ["RULES", "Rule", "expected_volume", "learn_rules", "missing_rows"]

@@ -12,7 +12,7 @@ import pytest
 
 from driftwell import Reference, profile
 from driftwell.monitor.moments import Moments, pooled
-from driftwell.profiles.codec import summaries
+from driftwell.profiles.format.codec import summaries
 
 RNG = np.random.default_rng(3)
 COLUMNS = {

@@ -7,7 +7,7 @@ import pytest
 
 from driftwell.errors import MergeError
 from driftwell.frame import BOOLEAN_CATEGORIES, CodedColumn
-from driftwell.profiles.categorical import (
+from driftwell.profiles.states.categorical import (
     BOOLEAN_VOCABULARY,
     MAX_NEWCOMERS,
     MAX_VOCABULARY,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from driftwell.errors import FormatError
 from driftwell.profiles import Profile, Reference, profile
-from driftwell.profiles.codec import MAGIC, VERSION, decode_bins, pack, summaries, unpack
+from driftwell.profiles.format.codec import MAGIC, VERSION, decode_bins, pack, summaries, unpack
 
 int64 = st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300) | st.just(0)
 

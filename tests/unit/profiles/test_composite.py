@@ -12,8 +12,8 @@ from driftwell.detectors.display import distribution
 from driftwell.detectors.univariate import Pair
 from driftwell.errors import FormatError
 from driftwell.profiles import Profile, Reference, merge_profiles, profile
-from driftwell.profiles.codec import summaries
-from driftwell.profiles.composite import FACETS, CompositeState
+from driftwell.profiles.format.codec import summaries
+from driftwell.profiles.states.composite import FACETS, CompositeState
 from driftwell.stores.windows import empty_profile
 
 N = 3_000

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from driftwell.profiles.confidence import confidence
+from driftwell.profiles.reference.confidence import confidence
 
 
 def of(prediction: list[object], given: list[object], classes: tuple[str, ...] = ()) -> list[float | None] | None:

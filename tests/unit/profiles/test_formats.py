@@ -12,8 +12,8 @@ import pytest
 
 from driftwell.errors import FormatError
 from driftwell.profiles import Profile, Reference, merge_profiles, profile
-from driftwell.profiles.codec import VERSION, encode
-from driftwell.profiles.grid import MAX_CELLS
+from driftwell.profiles.format.codec import VERSION, encode
+from driftwell.profiles.states.grid import MAX_CELLS
 
 DATA = Path(__file__).parent / "data"
 

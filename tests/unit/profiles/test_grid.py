@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import driftwell.profiles.grid as grid_module
+import driftwell.profiles.states.grid as grid_module
 from driftwell.frame import NumericColumn
-from driftwell.profiles.grid import MAX_CELLS, NO_VALUES, Grid, build_grid, keys_of, values_of
-from driftwell.profiles.numeric import PLAIN_BINS, NumericState, build_numeric
+from driftwell.profiles.states.grid import MAX_CELLS, NO_VALUES, Grid, build_grid, keys_of, values_of
+from driftwell.profiles.states.numeric import PLAIN_BINS, NumericState, build_numeric
 
 MOST = 1.7976931348623157e308
 nasty = st.one_of(

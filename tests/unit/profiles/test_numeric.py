@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from driftwell.errors import BadInput
 from driftwell.frame import NumericColumn
 from driftwell.kernels.exact import FAST_LIMIT
-from driftwell.profiles.bins import GROUPS, MAX_DISTINCT
-from driftwell.profiles.numeric import (
+from driftwell.profiles.states.bins import GROUPS, MAX_DISTINCT
+from driftwell.profiles.states.numeric import (
     PLAIN_BINS,
     NumericBins,
     NumericState,

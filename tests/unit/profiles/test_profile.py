@@ -8,7 +8,7 @@ import pytest
 
 from driftwell.errors import BadInput, ColumnError
 from driftwell.profiles import Profile, Reference, merge_profiles, profile
-from driftwell.profiles.codec import merge_states, summaries
+from driftwell.profiles.format.codec import merge_states, summaries
 
 
 def test_profile_without_a_reference_holds_totals() -> None:

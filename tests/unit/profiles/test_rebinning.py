@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from driftwell.errors import MergeError
 from driftwell.profiles import Profile, Reference, profile
-from driftwell.profiles.numeric import NumericState
 from driftwell.profiles.rebinning import rebin, rebin_profile
+from driftwell.profiles.states.numeric import NumericState
 
 SHAPES = {
     "normal": lambda rng, n: rng.normal(size=n),

@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 
 from driftwell.errors import BadInput, ColumnError, FormatError, MissingReference, UnknownName
 from driftwell.profiles import Reference, profile
-from driftwell.profiles.document import FORMAT_VERSION
 from driftwell.profiles.reference import rename
-from driftwell.profiles.roles import ROLES
+from driftwell.profiles.reference.document import FORMAT_VERSION
+from driftwell.profiles.reference.roles import ROLES
 
 
 def rows(n: int = 400, seed: int = 0) -> dict[str, Any]:

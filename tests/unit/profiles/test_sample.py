@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from driftwell.frame import Frame
 from driftwell.profiles import Reference
-from driftwell.profiles.sample import MAX_CELLS, MAX_ROWS, row_hashes
+from driftwell.profiles.reference.sample import MAX_CELLS, MAX_ROWS, row_hashes
 
 
 def table(n: int = 60, seed: int = 0) -> pa.Table:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from driftwell.profiles import Reference, profile
-from driftwell.profiles.composite import CompositeState
+from driftwell.profiles.states.composite import CompositeState
 
 
 def state(p: Any, name: str = "s") -> CompositeState:

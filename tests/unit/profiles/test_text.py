@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from driftwell.profiles import Profile, Reference, profile
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.composite import CompositeState
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.composite import CompositeState
 
 KINDS = {"t": "text"}
 

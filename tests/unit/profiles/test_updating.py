@@ -11,7 +11,7 @@ import scipy.stats
 
 from driftwell.errors import BadInput, ColumnError, NotSupported, UnknownName
 from driftwell.profiles import Reference, updated_reference
-from driftwell.profiles.updating import UpdatePolicy, updated_rows
+from driftwell.profiles.reference.updating import UpdatePolicy, updated_rows
 
 
 def x_of(first: int, last: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from driftwell.errors import BadInput
 from driftwell.profiles import Reference, Weakness
-from driftwell.profiles.weaknesses import CODES
+from driftwell.profiles.reference.weaknesses import CODES
 from driftwell.results import Severity
 
 N = 4_000

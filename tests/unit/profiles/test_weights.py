@@ -13,10 +13,10 @@ import pytest
 
 from driftwell.errors import BadInput, ColumnError, FormatError, MergeError, NotSupported
 from driftwell.profiles import Profile, Reference, profile
-from driftwell.profiles.numeric import NumericState
-from driftwell.profiles.updating import updated_reference
-from driftwell.profiles.weighted import in_rows
-from driftwell.profiles.weights import ONE
+from driftwell.profiles.reference.updating import updated_reference
+from driftwell.profiles.reference.weighted import in_rows
+from driftwell.profiles.states.numeric import NumericState
+from driftwell.profiles.states.weights import ONE
 
 N = 3_000
 RNG = np.random.default_rng(11)

@@ -13,8 +13,8 @@ from driftwell.detectors.univariate import Method, Pair
 from driftwell.detectors.univariate.table import ALL_KINDS, DISCRETE, NUMERIC
 from driftwell.errors import InsufficientData
 from driftwell.kernels.histogram_shares import value_counts
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.numeric import NumericState
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.numeric import NumericState
 from driftwell.results import Measure
 
 __all__ = [

@@ -13,7 +13,7 @@ from driftwell.detectors.univariate.pair import Pair
 from driftwell.errors import InsufficientData
 from driftwell.kernels import empirical, limit_tails, rank_tests, significance
 from driftwell.kernels.relevance import band_p_value
-from driftwell.profiles.numeric import NumericState
+from driftwell.profiles.states.numeric import NumericState
 from driftwell.results import Measure
 
 __all__ = [

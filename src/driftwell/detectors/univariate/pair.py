@@ -13,9 +13,9 @@ import numpy.typing as npt
 from driftwell.errors import InsufficientData
 from driftwell.kernels import rank_tests, significance
 from driftwell.kernels.empirical import distances_from_sorted
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.numeric import NumericState
 from driftwell.profiles.profile import State
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.numeric import NumericState
 from driftwell.results import Measure
 
 __all__ = ["Cells", "Counts", "Pair", "Rows"]

@@ -42,7 +42,7 @@ class _Stored:
 
 def merge_states(states: Sequence[bytes]) -> bytes:
     """Merge profile states; the profiles room does the work."""
-    from driftwell.profiles import codec
+    from driftwell.profiles.format import codec
 
     return codec.merge_states(list(states))
 

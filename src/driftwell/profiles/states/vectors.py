@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from driftwell.errors import ColumnError
 from driftwell.frame import CodedColumn, NumericColumn, VectorColumn
-from driftwell.profiles.categorical import Vocabulary
+from driftwell.profiles.states.categorical import Vocabulary
 
 __all__ = ["CENTROIDS", "PROJECTIONS", "freeze_vector", "random_features", "vector_facets"]
 

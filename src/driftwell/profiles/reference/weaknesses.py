@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from driftwell.errors import BadInput
 from driftwell.kernels.significance import adjust
-from driftwell.profiles.categorical import CategoricalState, Vocabulary
-from driftwell.profiles.sampled import READ_KINDS, distinct_values, halves, is_row_number, xi_of_label
+from driftwell.profiles.reference.sampled import READ_KINDS, distinct_values, halves, is_row_number, xi_of_label
+from driftwell.profiles.states.categorical import CategoricalState, Vocabulary
 from driftwell.results import Severity
 
 if TYPE_CHECKING:
-    from driftwell.profiles.reference import Reference
+    from driftwell.profiles.reference.reference import Reference
 
 __all__ = ["CODES", "MAX_AGE", "Weakness", "find_weaknesses"]
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from driftwell.errors import BadInput, MergeError
 from driftwell.frame import NumericColumn
 from driftwell.kernels import exact
-from driftwell.profiles.bins import PLAIN_BINS, NumericBins, finite_part, freeze_bins, sorted_values
-from driftwell.profiles.grid import NO_VALUES, Grid, build_grid
-from driftwell.profiles.weights import ONE, Weighting
+from driftwell.profiles.states.bins import PLAIN_BINS, NumericBins, finite_part, freeze_bins, sorted_values
+from driftwell.profiles.states.grid import NO_VALUES, Grid, build_grid
+from driftwell.profiles.states.weights import ONE, Weighting
 
 __all__ = [
     "CERTAIN",

@@ -10,9 +10,9 @@ import numpy as np
 
 from driftwell.errors import BadInput, ColumnError, NotSupported, UnknownName
 from driftwell.frame import Column, Frame, UnreadColumn, read_table
-from driftwell.profiles.reference import Reference
-from driftwell.profiles.roles import absent_message
-from driftwell.profiles.sample import plain_rows
+from driftwell.profiles.reference.reference import Reference
+from driftwell.profiles.reference.roles import absent_message
+from driftwell.profiles.reference.sample import plain_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

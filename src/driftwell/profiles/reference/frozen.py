@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from driftwell.errors import FormatError
-from driftwell.profiles.categorical import CategoricalState, Vocabulary
-from driftwell.profiles.composite import CompositeBins, CompositeState, attach
-from driftwell.profiles.numeric import NumericBins, NumericState
 from driftwell.profiles.profile import Bins, State, bins_id
+from driftwell.profiles.states.categorical import CategoricalState, Vocabulary
+from driftwell.profiles.states.composite import CompositeBins, CompositeState, attach
+from driftwell.profiles.states.numeric import NumericBins, NumericState
 
 __all__ = ["attach_bins", "edges_id", "kind_of"]
 

@@ -17,15 +17,15 @@ import numpy.typing as npt
 
 from driftwell.errors import FormatError, MergeError
 from driftwell.frame import CodedColumn, CompositeColumn, NumericColumn
-from driftwell.profiles import datetimes, series, text, vectors
-from driftwell.profiles.categorical import (
+from driftwell.profiles.states import datetimes, series, text, vectors
+from driftwell.profiles.states.categorical import (
     BOOLEAN_VOCABULARY,
     NO_VOCABULARY,
     CategoricalState,
     Vocabulary,
     build_categorical,
 )
-from driftwell.profiles.numeric import (
+from driftwell.profiles.states.numeric import (
     PLAIN_BINS,
     NumericBins,
     NumericState,

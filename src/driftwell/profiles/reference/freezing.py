@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from driftwell.errors import BadInput
-from driftwell.profiles.frozen import edges_id
 from driftwell.profiles.profile import Profile, Visit, freeze
-from driftwell.profiles.reference import Reference
-from driftwell.profiles.roles import find_features, find_roles, outputs_of
-from driftwell.profiles.sample import rows_kept
-from driftwell.profiles.weighted import freeze_weighted, weigh, without_facets
+from driftwell.profiles.reference.frozen import edges_id
+from driftwell.profiles.reference.reference import Reference
+from driftwell.profiles.reference.roles import find_features, find_roles, outputs_of
+from driftwell.profiles.reference.sample import rows_kept
+from driftwell.profiles.reference.weighted import freeze_weighted, weigh, without_facets
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftwell.frame import CodedColumn, DatetimeColumn, Moments, NumericColumn
-from driftwell.profiles.categorical import Vocabulary
+from driftwell.profiles.states.categorical import Vocabulary
 
 __all__ = ["DAY_OF_WEEK", "HOUR_OF_WEEK", "datetime_facets", "freeze_datetime"]
 

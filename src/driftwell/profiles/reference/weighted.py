@@ -11,11 +11,11 @@ import numpy.typing as npt
 from driftwell.errors import BadInput
 from driftwell.frame import CodedColumn, Column, Frame, NumericColumn
 from driftwell.kernels import exact
-from driftwell.profiles.bins import NumericBins, finite_part, freeze_bins
-from driftwell.profiles.categorical import CategoricalState, build_categorical, freeze_vocabulary
-from driftwell.profiles.numeric import NumericState
 from driftwell.profiles.profile import Bins, Profile, State
-from driftwell.profiles.weights import Units, Weighting, read_weights
+from driftwell.profiles.states.bins import NumericBins, finite_part, freeze_bins
+from driftwell.profiles.states.categorical import CategoricalState, build_categorical, freeze_vocabulary
+from driftwell.profiles.states.numeric import NumericState
+from driftwell.profiles.states.weights import Units, Weighting, read_weights
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,10 +13,7 @@ import numpy.typing as npt
 
 from driftwell.errors import FormatError
 from driftwell.kernels.exact import PLAIN_SHIFT
-from driftwell.profiles.categorical import CategoricalState, Vocabulary
-from driftwell.profiles.composite import FACETS, CompositeBins, CompositeState, Part, PartBins, attach
-from driftwell.profiles.grid import MAX_CELLS, NO_VALUES, Grid
-from driftwell.profiles.layout import (
+from driftwell.profiles.format.layout import (
     Codes,
     Document,
     Numbers,
@@ -26,10 +23,13 @@ from driftwell.profiles.layout import (
     WeightedNumbers,
     Written,
 )
-from driftwell.profiles.numeric import CERTAIN, PLAIN_BINS, NumericBins, NumericState, Uncertainty
-from driftwell.profiles.packing import int_in, int_out, pack, pack_sums, pack_tight, unpack, unpack_sums
+from driftwell.profiles.format.packing import int_in, int_out, pack, pack_sums, pack_tight, unpack, unpack_sums
 from driftwell.profiles.profile import Bins, Profile, State, merge_profiles
-from driftwell.profiles.weights import Weighting
+from driftwell.profiles.states.categorical import CategoricalState, Vocabulary
+from driftwell.profiles.states.composite import FACETS, CompositeBins, CompositeState, Part, PartBins, attach
+from driftwell.profiles.states.grid import MAX_CELLS, NO_VALUES, Grid
+from driftwell.profiles.states.numeric import CERTAIN, PLAIN_BINS, NumericBins, NumericState, Uncertainty
+from driftwell.profiles.states.weights import Weighting
 
 __all__ = [
     "Summary",

@@ -21,7 +21,7 @@ from driftwell.frame import (
     infer_kind,
     looks_like_text,
 )
-from driftwell.profiles.confidence import confidence
+from driftwell.profiles.reference.confidence import confidence
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftwell.frame import BOOLEAN_CATEGORIES, CodedColumn, NumericColumn, TextColumn
-from driftwell.profiles.categorical import CategoricalState, Vocabulary
+from driftwell.profiles.states.categorical import CategoricalState, Vocabulary
 
 __all__ = ["NGRAM_CELLS", "WORD_CELLS", "freeze_text", "reference_text_facets", "text_facets"]
 

@@ -14,30 +14,29 @@ import msgspec
 
 from driftwell.errors import ColumnError
 from driftwell.frame import Frame, read_table
-from driftwell.profiles.categorical import Vocabulary
-from driftwell.profiles.codec import identity
-from driftwell.profiles.confidence import confidence
-from driftwell.profiles.frozen import attach_bins, edges_id, kind_of
+from driftwell.profiles.format.codec import identity
 from driftwell.profiles.profile import Bins, Profile, State, Visit, build_profile
-from driftwell.profiles.renaming import check_targets, rename
-from driftwell.profiles.roles import (
+from driftwell.profiles.reference.confidence import confidence
+from driftwell.profiles.reference.frozen import attach_bins, kind_of
+from driftwell.profiles.reference.renaming import check_targets, rename
+from driftwell.profiles.reference.roles import (
     OUTPUTS,
     PROBABILITIES,
-    ROLES,
     absent_message,
     class_order,
     importances,
     metrics,
     step_names,
 )
-from driftwell.profiles.sample import History
-from driftwell.profiles.weaknesses import MAX_AGE, Weakness, find_weaknesses
-from driftwell.profiles.weighted import profile_in_rows
+from driftwell.profiles.reference.sample import History
+from driftwell.profiles.reference.weaknesses import MAX_AGE, Weakness, find_weaknesses
+from driftwell.profiles.reference.weighted import profile_in_rows
+from driftwell.profiles.states.categorical import Vocabulary
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ROLES", "Reference", "edges_id", "rename"]
+__all__ = ["Reference"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +149,7 @@ class Reference:
         >>> ref.kinds, ref.profile.columns["age"].max
         ({'age': 'numeric', 'city': 'categorical'}, 52.0)
         """
-        from driftwell.profiles.freezing import freeze_reference
+        from driftwell.profiles.reference.freezing import freeze_reference
 
         found = read_table(table, feature_names=feature_names)
         given = {
@@ -348,7 +347,7 @@ class Reference:
 
     def to_json(self) -> bytes:
         """The JSON document that ``save`` writes."""
-        from driftwell.profiles.document import to_json
+        from driftwell.profiles.reference.document import to_json
 
         return to_json(self)
 
@@ -361,7 +360,7 @@ class Reference:
         FormatError
             The document is corrupt, altered, no reference at all, or was written by a newer version.
         """
-        from driftwell.profiles.document import from_json
+        from driftwell.profiles.reference.document import from_json
 
         return from_json(data, source)
 
@@ -373,7 +372,7 @@ class Reference:
         BadInput
             The file cannot be written; nothing is left behind.
         """
-        from driftwell.profiles.document import save
+        from driftwell.profiles.reference.document import save
 
         save(self, path)
 
@@ -390,6 +389,6 @@ class Reference:
         BadInput
             It is no path, or cannot be read.
         """
-        from driftwell.profiles.document import load
+        from driftwell.profiles.reference.document import load
 
         return load(path)

@@ -22,7 +22,7 @@ from driftwell.frame import (
     UnreadColumn,
     VectorColumn,
 )
-from driftwell.profiles.roles import label_of, times_of
+from driftwell.profiles.reference.roles import label_of, times_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

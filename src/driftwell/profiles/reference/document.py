@@ -17,14 +17,14 @@ import msgspec
 import numpy as np
 
 from driftwell.errors import BadInput, FormatError, MergeError, MissingReference
-from driftwell.profiles.categorical import CategoricalState
-from driftwell.profiles.codec import decode, decode_bins, encode, encode_bins
-from driftwell.profiles.composite import CompositeState
-from driftwell.profiles.frozen import edges_id
+from driftwell.profiles.format.codec import decode, decode_bins, encode, encode_bins
 from driftwell.profiles.profile import State
-from driftwell.profiles.reference import Reference
-from driftwell.profiles.roles import metrics
-from driftwell.profiles.sample import MAX_ROWS, History
+from driftwell.profiles.reference.frozen import edges_id
+from driftwell.profiles.reference.reference import Reference
+from driftwell.profiles.reference.roles import metrics
+from driftwell.profiles.reference.sample import MAX_ROWS, History
+from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.composite import CompositeState
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from driftwell.errors import MergeError
 from driftwell.frame import BOOLEAN_CATEGORIES, CodedColumn
-from driftwell.profiles.weights import Units, Weighting
+from driftwell.profiles.states.weights import Units, Weighting
 
 __all__ = [
     "BOOLEAN_VOCABULARY",
