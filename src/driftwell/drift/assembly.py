@@ -29,17 +29,19 @@ def assemble(
     quality: QualityResult | None,
     multivariate: MultivariateVerdict | None,
     notes: tuple[str, ...] = (),
+    outputs_count: bool = True,
 ) -> DriftResult:
     """The result of a comparison; columns that ``quality`` found broken are held back."""
     enough = min(reference.effective_size, current.n_rows) >= policy.min_samples
     judged = dict(columns) if quality is None else hold_back(columns, quality)
     return DriftResult(
-        **verdict_of(judged, multivariate, enough=enough),
+        **verdict_of(judged, outputs if outputs_count else {}, multivariate, enough=enough),
         outputs=outputs,
         summary=_summary(reference, current, policy, judged),
         notes=(*notes, *_notes(reference, current, policy, pairs, quality)),
         quality=quality,
         multivariate=multivariate,
+        _outputs_count=outputs_count,
         _pairs=pairs,
     )
 
@@ -91,10 +93,19 @@ def _notes(
     notes = [f"{name} is broken, not drifted: {why}" for name, why in (quality.reasons if quality else {}).items()]
     notes += [f"{name} is not compared: {reason}" for name, reason in reference.ignored.items()]
     notes += filter(None, (_grouped(name, pair.reference) for name, pair in pairs.items()))
+    lost = [role for role in reference.profile.outputs if role not in current.outputs]
+    notes += [f"{role} is not compared: the current rows do not have it" for role in lost]
+    notes += filter(None, (_rounded(name, pair) for name, pair in pairs.items()))
     least = min(reference.effective_size, current.n_rows)
     if least < policy.min_samples:
         notes.append(f"{least} rows on one side; below {policy.min_samples} nothing is judged")
     return notes
+
+
+def _rounded(name: str, pair: Pair) -> str | None:
+    """What is to be known of numbers that float64 cannot hold."""
+    rounded = sum(getattr(side, "rounded", 0) for side in (pair.reference, pair.current))
+    return f"{name}: {rounded:,} values were rounded to the nearest float64" if rounded else None
 
 
 def _grouped(name: str, state: State) -> str | None:

@@ -154,12 +154,13 @@ def compare_profile(
     quality: QualityResult | None = None,
     whole: WholeRows | None = None,
     notes: tuple[str, ...] = (),
+    outputs_count: bool = True,
 ) -> DriftResult:
     """Compare a profile with the reference it was counted against.
 
     ``exact`` gives the KS and Wasserstein distances of columns whose rows were at hand, ``rows`` those rows for the
     methods that need them, ``quality`` what is broken and so has no drift, ``whole`` the test of whole rows wanted,
-    ``notes`` what the reader is to know besides.
+    ``notes`` what the reader is to know besides; ``outputs_count`` whether drift of outputs is drift of the whole.
 
     Raises
     ------
@@ -175,7 +176,7 @@ def compare_profile(
     judged, pairs = judge_columns([name for name in chosen if name in current.columns], features, policy)
     judged |= {name: unread(name, reference, current, policy) for name in chosen if name not in current.columns}
     roles = [role for role in reference.profile.outputs if role in current.outputs]
-    answers = Sides(reference.profile.outputs, current.outputs)
+    answers = Sides(reference.profile.outputs, current.outputs, {}, None if rows is None else rows.outputs(reference))
     outputs, own = judge_columns(roles, answers, output_policy(policy, reference.output_kinds))
     sound = [name for name in chosen if quality is None or name not in quality.broken]
     return assemble(
@@ -188,6 +189,7 @@ def compare_profile(
         quality=quality,
         multivariate=None if whole is None else whole.judge(reference, rows, sound, policy),
         notes=(*notes, *said),
+        outputs_count=outputs_count,
     )
 
 

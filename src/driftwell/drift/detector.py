@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from driftwell.detectors.verdict import Policy
+from driftwell.detectors.multivariate import multivariate_method
+from driftwell.detectors.policy import Policy
 from driftwell.drift.comparison import compare
 from driftwell.drift.result import DriftResult
 from driftwell.errors import BadInput, InsufficientData
@@ -50,6 +51,8 @@ class DriftDetector:
 
     def __post_init__(self) -> None:
         Policy(self.method, self.threshold, self.alpha)
+        if self.multivariate is not None:
+            multivariate_method(self.multivariate)
         if self.preprocess is not None and not callable(self.preprocess):
             raise BadInput(f"preprocess is a function of a table. Got {self.preprocess!r}")
         if not isinstance(self.reference, Reference):

@@ -40,9 +40,10 @@ class DriftResult:
     Attributes
     ----------
     drift_detected
-        Whether any column drifted.
+        Whether any column drifted, an output included, or the whole rows.
     status
-        ``ok``, ``drift``, or ``no_data`` below ``min_samples`` rows on either side.
+        ``ok``, ``drift``, ``no_data`` below ``min_samples`` rows on either side, or ``broken`` where nothing drifted and
+        a column fails data quality critically.
     severity
         The highest severity of a drifted column.
     scores
@@ -51,7 +52,8 @@ class DriftResult:
         A ``ColumnResult`` each, those that drifted first, then by score.
     outputs
         The same for ``prediction``, ``score`` and ``confidence`` (the probability of the predicted class) where the
-        reference knows them. Their drift is told here and does not count in ``drift_detected``.
+        reference knows them; what drifted among them counts in ``drift_detected``, ``status`` and ``severity``.
+        (A check of a live model tells it as a signal of its own.)
     quality
         What the data breaks, rule by rule; columns that are broken have the status ``broken`` and have not drifted.
     multivariate
@@ -68,13 +70,19 @@ class DriftResult:
     quality: QualityResult | None = None
     multivariate: MultivariateVerdict | None = None
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _outputs_count: bool = True
     _pairs: dict[str, Pair] = field(default_factory=dict, repr=False, compare=False)
 
     def with_columns(self, columns: Mapping[str, ColumnResult]) -> DriftResult:
         """The same with some columns judged anew, and all that follows from them."""
         enough = self.status != "no_data"
         summary = self.summary | {"n_drifted": sum(c.drifted for c in columns.values())}
-        return replace(self, **verdict_of(columns, self.multivariate, enough=enough), summary=summary)
+        verdict = verdict_of(columns, self._counted, self.multivariate, enough=enough)
+        return replace(self, **verdict, summary=summary)
+
+    @property
+    def _counted(self) -> Mapping[str, ColumnResult]:
+        return self.outputs if self._outputs_count else {}
 
     @property
     def scores(self) -> dict[str, float | None]:
@@ -82,7 +90,7 @@ class DriftResult:
         return {name: column.score for name, column in self.columns.items()}
 
     def metric(self, column: str, method: str) -> Measure:
-        """Any method on a column, from the same pass.
+        """Any method on a column, from the same pass; of a column of several facets the largest of those it reads.
 
         Raises
         ------
@@ -92,6 +100,10 @@ class DriftResult:
             The method does not read columns of this kind.
         """
         found = find_method(method)
+        facets = self.columns[column].facets if column in self.columns else {}
+        readable = [f"{column}.{name}" for name, facet in facets.items() if facet.kind in found.kinds]
+        if readable:
+            return max((self._pairs[name].measure(method) for name in readable), key=lambda measure: measure.value)
         if column not in self._pairs:
             raise UnknownName("column", column, self._pairs)
         pair = self._pairs[column]
@@ -150,16 +162,21 @@ class DriftResult:
 
 
 def verdict_of(
-    columns: Mapping[str, ColumnResult], multivariate: MultivariateVerdict | None, *, enough: bool
+    columns: Mapping[str, ColumnResult],
+    outputs: Mapping[str, ColumnResult],
+    multivariate: MultivariateVerdict | None,
+    *,
+    enough: bool,
 ) -> dict[str, Any]:
     """``columns``, those that drifted first, and the verdict over all of them."""
-    drifted = [c.severity for c in columns.values() if c.drifted]
+    drifted = [c.severity for c in (*columns.values(), *outputs.values()) if c.drifted]
     if multivariate is not None and multivariate.drifted:
         drifted.append(multivariate.severity)
+    broken = any(c.status == "broken" for c in columns.values())
     judged = enough and any(c.status == "ok" for c in columns.values())
     return {
         "columns": dict(sorted(columns.items(), key=lambda item: (not item[1].drifted, -(item[1].score or 0.0)))),
         "drift_detected": bool(drifted),
-        "status": "drift" if drifted else "ok" if judged else "no_data",
+        "status": "drift" if drifted else "broken" if broken else "ok" if judged else "no_data",
         "severity": max(drifted, default=Severity.NONE),
     }

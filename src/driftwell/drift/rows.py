@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftwell.frame import Frame, NumericColumn
+from driftwell.profiles.reference.outputs import output_table
 from driftwell.profiles.states.numeric import sorted_values
 
 if TYPE_CHECKING:
@@ -39,9 +40,18 @@ class Rows:
         sample = None if reference.in_rows is not reference else reference.sample
         return Rows(sample, current, sampled=sample is None or sample.num_rows < reference.n_rows)
 
+    def outputs(self, reference: Reference) -> Rows | None:
+        """The same rows with the model's answers under the names of their roles; None where one side lacks them."""
+        if self.reference is None:
+            return None
+        before, after = (output_table(side, reference) for side in (self.reference, self.current))
+        return Rows(before, after, self.sampled)
+
     def of(self, name: str) -> Callable[[], tuple[Floats, Floats]] | None:
         """A function that gives ``numbers`` of a column, None where one side has no rows of it."""
-        return partial(self.numbers, name) if self.reference is not None else None
+        sides = (self.reference, self.current)
+        known = all(side is not None and name in side.column_names for side in sides)
+        return partial(self.numbers, name) if known else None
 
     def numbers(self, name: str) -> tuple[Floats, Floats]:
         """The values of a numeric column on both sides in order: infinities kept, missing and NaN dropped.

@@ -108,7 +108,9 @@ def drift_status(check: dict[str, Any] | None, *, has_reference: bool) -> dict[s
     """What the newest check says about drift, in the words of the HTTP contract; undefined is null, never absent."""
     drift = (check or {}).get("drift") or {}
     head = drift.get("headline") or dict.fromkeys(("psi", "psi_feature", "ks_statistic", "ks_p_value", "ks_feature"))
-    judged = drift.get("status") in ("ok", "drift")
+    columns = (drift.get("columns") or {}).values()
+    sound = drift.get("status") == "broken" and any(column.get("status") == "ok" for column in columns)
+    judged = sound or drift.get("status") in ("ok", "drift")
     together = drift.get("multivariate") or {}
     mmd = together if together.get("method") == "mmd" else {}
     severity = drift.get("severity", "none")

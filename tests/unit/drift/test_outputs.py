@@ -20,9 +20,7 @@ def test_confidence_is_judged_by_ks_of_the_probability_of_the_predicted_class() 
     found = dw.compare(before, after).outputs["confidence"]
     sure = [np.maximum(side["score"], 1 - side["score"]) for side in (before, after)]
     assert found.method == "ks"
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low <= ks_2samp(*sure).statistic <= found.high + 1e-12
+    assert found.low == found.high == found.value == pytest.approx(ks_2samp(*sure).statistic, rel=1e-12)
     assert found.drifted
 
 
@@ -35,9 +33,13 @@ def test_classes_are_judged_by_half_the_sum_of_absolute_differences() -> None:
     assert found.drifted
 
 
-def test_outputs_stand_beside_the_verdict_on_the_inputs() -> None:
-    r = dw.compare(answers(3_000, seed=0), answers(1_500, seed=1, lean=2.0))
-    assert not r.drift_detected
+def test_outputs_that_moved_are_drift_of_the_whole() -> None:
+    before, after = answers(3_000, seed=0), answers(1_500, seed=1, lean=2.0)
+    r = dw.compare(before, after)
+    assert not any(column.drifted for column in r.columns.values())
+    assert (r.drift_detected, r.status) == (True, "drift")
+    assert r.metric("score", "ks").value == pytest.approx(ks_2samp(before["score"], after["score"]).statistic)
+    assert r.metric("score", "anderson_darling").n_reference == 3_000
     assert set(r.outputs) == {"prediction", "score", "confidence"}
     assert r.metric("confidence", "psi").value > 0
 
@@ -80,3 +82,9 @@ def test_other_methods_can_be_asked_for() -> None:
     before, after = answers(3_000, seed=0), answers(1_500, seed=1)
     r = dw.compare(before, after, method={"confidence": "wasserstein"})
     assert (r.outputs["confidence"].method, r.outputs["prediction"].method) == ("wasserstein", "total_variation")
+
+
+def test_outputs_that_the_current_rows_lack_are_named() -> None:
+    r = dw.compare(dw.Reference.from_data(answers(500, seed=0)), {"x": np.zeros(300)}, quality=False)
+    assert r.outputs == {}
+    assert any(note.startswith("score is not compared") for note in r.notes)

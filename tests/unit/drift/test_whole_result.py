@@ -30,7 +30,7 @@ def test_another_unit_is_broken_and_the_others_are_judged(reference: dw.Referenc
     assert r.quality.broken == ("z",)
     assert (r.columns["z"].status, r.columns["z"].drifted) == ("broken", False)
     assert not r.drift_detected
-    assert r.status == "ok"
+    assert r.status == "broken"
     assert r.notes[0].startswith("z is broken, not drifted: ")
     assert r.to_dict()["quality"]["broken"] == ["z"]
     assert "Data quality" in r.to_html()
@@ -118,3 +118,22 @@ def test_methods_that_need_rows_read_the_sample_of_a_reference(reference: dw.Ref
     found = dw.compare(reference, rows(800, seed=6), method="anderson_darling")
     assert found.columns["x"].n_reference == 3_000  # all of its rows are in the sample
     assert found.columns["x"].status == "ok"
+
+
+def test_numbers_float64_cannot_hold_are_told() -> None:
+    before, after = ({"i": 2**60 + np.arange(n)} for n in (500, 300))
+    assert any("values were rounded to the nearest float64" in note for note in dw.compare(before, after).notes)
+
+
+def test_a_detector_refuses_an_unknown_method_at_once() -> None:
+    with pytest.raises(BadInput, match="name of one method"):
+        dw.DriftDetector(rows(200, seed=0), multivariate=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("columns", [3, "x", ["x", "w"]])
+def test_columns_are_a_list_of_known_names(columns: object) -> None:
+    if columns == "x":
+        assert list(dw.compare(rows(300, seed=0), rows(200, seed=1), columns="x").columns) == ["x"]
+        return
+    with pytest.raises((BadInput, LookupError), match="list of names|unknown column 'w'"):
+        dw.compare(rows(300, seed=0), rows(200, seed=1), columns=columns)  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ def test_when_every_column_is_broken_no_drift_is_judged(make, rows_of):
     monitor.record_batch(pa.table({"age": np.full(300, 1e6), "timestamp": rows_of(300)["timestamp"]}))
     assert monitor.flush(10)
     result = monitor.check("PT1H", at=END)
-    assert (result.status, result.drift_detected, result.drift["status"]) == ("critical", False, "no_data")
+    assert (result.status, result.drift_detected, result.drift["status"]) == ("critical", False, "broken")
     assert "broken" in monitor.drift_status()["interpretation"]
 
 

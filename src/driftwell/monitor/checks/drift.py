@@ -42,7 +42,10 @@ def drift(
     found = counted()
     settings = context.settings
     policy = Policy(settings.method, settings.threshold, settings.drift_p_value, min_samples=settings.drift_min_samples)
-    result = _with_score_threshold(compare_profile(reference, found.profile, policy, quality=quality), settings)
+    result = _with_score_threshold(
+        compare_profile(reference, found.profile, policy, quality=quality, notes=found.notes, outputs_count=False),
+        settings,
+    )
     together = whole_rows(context, span, table, policy, quality, n_rows=found.profile.n_rows)
     if together is not None:
         result = replace(result, multivariate=together).with_columns(result.columns)

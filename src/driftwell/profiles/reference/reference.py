@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,12 +16,10 @@ from driftwell.errors import ColumnError
 from driftwell.frame import Frame, read_table
 from driftwell.profiles.format.codec import identity
 from driftwell.profiles.profile import Bins, Profile, State, Visit, build_profile
-from driftwell.profiles.reference.confidence import confidence
 from driftwell.profiles.reference.frozen import attach_bins, kind_of
+from driftwell.profiles.reference.outputs import output_columns, output_sources
 from driftwell.profiles.reference.renaming import check_targets, rename
 from driftwell.profiles.reference.roles import (
-    OUTPUTS,
-    PROBABILITIES,
     absent_message,
     class_order,
     importances,
@@ -302,12 +300,9 @@ class Reference:
         wanted = set(self.kinds if columns is None else columns)
         present = {name: i for i, name in enumerate(table.column_names)}
         chosen = {n: table.column(present[n]) for n in self.kinds if n in wanted and n in present}
-        sources = self._output_sources(present) if outputs is None else outputs
+        sources = output_sources(self.roles, present) if outputs is None else outputs
         sources = {role: source for role, source in sources.items() if source in present}
-        chosen |= {f"({role})": table.column(present[sources[role]]) for role in OUTPUTS if role in sources}
-        sure = self._confidence(table, sources)
-        chosen |= {} if sure is None else {"(confidence)": sure}
-        chosen = {name: column for name, column in chosen.items() if name in self.kinds or name in bins}
+        chosen |= {f"({role})": column for role, column in output_columns(table, self, sources).items()}
         named = [f"({role})" for role in self.output_bins]
         named_so = ("(timestamp)", self.roles.get("timestamp"), "timestamp")
         event = next((table.column(present[name]) for name in named_so if name in present), None)
@@ -321,17 +316,6 @@ class Reference:
             outputs={name[1:-1]: state for name, state in made.outputs.items()},
             unread=made.unread | absent,
         )
-
-    def _output_sources(self, present: Container[str]) -> dict[str, str]:
-        own = {role: self.roles.get(role, role) for role in (*OUTPUTS, *PROBABILITIES)}
-        return {role: source if source in present else role for role, source in own.items()}
-
-    def _confidence(self, table: pa.Table, sources: Mapping[str, str]) -> pa.Array | None:
-        """The probability of the predicted class, where the reference knows it and these rows tell it."""
-        if "confidence" not in self.output_bins or "prediction" not in sources:
-            return None
-        given = [sources[role] for role in PROBABILITIES if role in sources]
-        return confidence(table, sources["prediction"], given, self.classes)
 
     def attach(self, profile: Profile) -> Profile:
         """Give a profile that was stored without its bins the bins back."""

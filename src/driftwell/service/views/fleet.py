@@ -82,7 +82,7 @@ def _fleet_row(
     if not n:
         why = "no prediction yet"
     drifted = mapping(newest.get("drifted_features"))
-    judged = mapping(newest.get("drift")).get("status") in ("ok", "drift")
+    judged = mapping(newest.get("drift")).get("status") in ("ok", "drift", "broken")
     return {
         "name": name,
         "version": version,
