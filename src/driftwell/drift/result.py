@@ -42,8 +42,8 @@ class DriftResult:
     drift_detected
         Whether any column drifted, an output included, or the whole rows.
     status
-        ``ok``, ``drift``, ``no_data`` below ``min_samples`` rows on either side, or ``broken`` where nothing drifted and
-        a column fails data quality critically.
+        ``ok``, ``drift``, ``no_data`` below ``min_samples`` rows on either side, or ``broken`` where nothing drifted
+        and a column fails data quality critically.
     severity
         The highest severity of a drifted column.
     scores

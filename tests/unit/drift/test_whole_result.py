@@ -135,5 +135,5 @@ def test_columns_are_a_list_of_known_names(columns: object) -> None:
     if columns == "x":
         assert list(dw.compare(rows(300, seed=0), rows(200, seed=1), columns="x").columns) == ["x"]
         return
-    with pytest.raises((BadInput, LookupError), match="list of names|unknown column 'w'"):
+    with pytest.raises((BadInput, LookupError), match=r"list of names|unknown column 'w'"):
         dw.compare(rows(300, seed=0), rows(200, seed=1), columns=columns)  # type: ignore[arg-type]
