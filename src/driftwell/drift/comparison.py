@@ -14,7 +14,7 @@ from driftwell.drift.assembly import assemble, unread
 from driftwell.drift.columns import Sides, judge_columns
 from driftwell.drift.outputs import output_policy
 from driftwell.drift.result import DriftResult
-from driftwell.drift.rows import Rows, ordered
+from driftwell.drift.rows import Rows, has_column, ordered
 from driftwell.drift.whole_rows import WholeRows
 from driftwell.errors import BadInput, MergeError, UnknownName
 from driftwell.frame import Frame, NumericColumn, read_table
@@ -258,7 +258,7 @@ def _distances_to(rows: Rows, exact: dict[str, tuple[float, float]]) -> Visit | 
         return None
 
     def visit(name: str, values: Floats, _: NumericBins) -> None:
-        if name in before.column_names:
+        if has_column(before, name):
             _take_distances(name, ordered(before, name), values, exact)
 
     return visit

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from driftwell.profiles.reference import Reference
 
-__all__ = ["Rows", "ordered"]
+__all__ = ["Rows", "has_column", "ordered"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,8 +49,7 @@ class Rows:
 
     def of(self, name: str) -> Callable[[], tuple[Floats, Floats]] | None:
         """A function that gives ``numbers`` of a column, None where one side has no rows of it."""
-        sides = (self.reference, self.current)
-        known = all(side is not None and name in side.column_names for side in sides)
+        known = all(side is not None and has_column(side, name) for side in (self.reference, self.current))
         return partial(self.numbers, name) if known else None
 
     def numbers(self, name: str) -> tuple[Floats, Floats]:
@@ -60,6 +59,11 @@ class Rows:
         """
         reference, current = (ordered(side, name) for side in (self.reference, self.current))
         return reference, current
+
+
+def has_column(table: pa.Table, name: str) -> bool:
+    """Whether a table has this column; asking its list of names would make that list anew each time."""
+    return bool(table.schema.get_field_index(name) >= 0)
 
 
 def ordered(table: pa.Table, name: str) -> Floats:
