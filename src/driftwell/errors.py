@@ -86,7 +86,7 @@ class StoreError(DriftwellError, OSError):
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name closest in spelling to ``name``, whatever its case, or None when nothing is close."""
     folded = {word.casefold(): word for word in reversed(list(known))}
-    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else None
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.errors import BadInput, ColumnError, UnknownName, nearest
+from driftwell.errors import BadInput, ColumnError, UnknownName, nearest, shown
 from driftwell.frame import read_table
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def inject(table: Any, kind: str, column: str | tuple[str, str], amount: float, 
     ColumnError
         No such column, or one that is not numeric where numbers are needed.
     BadInput
-        ``amount`` is not a number, or a share outside 0…1.
+        ``amount`` is not a number, or a share outside 0…1; or ``seed`` is no whole number.
 
     Examples
     --------
@@ -89,11 +89,13 @@ def inject(table: Any, kind: str, column: str | tuple[str, str], amount: float, 
         raise UnknownName("kind of drift", kind, INJECTIONS)
     if isinstance(amount, bool) or not isinstance(amount, Real) or not np.isfinite(amount):
         raise BadInput(f"amount must be a finite number; got {amount!r}")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise BadInput(f"seed must be a whole number of at least 0; got {shown(seed)}")
     rows = read_table(table)
     names = tuple(column) if isinstance(column, (tuple, list)) else (column,)
     for name in names:
         _check_column(rows, name)
-    return INJECTIONS[kind](rows, names, float(amount), np.random.default_rng(seed))
+    return INJECTIONS[kind](rows, names, float(amount), np.random.default_rng(int(seed)))
 
 
 def _check_column(rows: pa.Table, name: str) -> None:

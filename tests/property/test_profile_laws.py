@@ -292,3 +292,40 @@ def test_damaged_reference_file_is_refused_or_unharmed(at: float, flip: int, cut
         return
     assert found.id == reference().id
     assert found.profile.to_bytes() == reference().profile.to_bytes()
+
+
+# -- batches without a value ---------------------------------------------------------------------------------
+
+VALUES = {
+    "numeric": st.floats(-5, 5),
+    "categorical": st.sampled_from(["a", "b", "c"]),
+    "boolean": st.booleans(),
+    "datetime": st.datetimes(),
+    "series": st.lists(st.floats(-5, 5), min_size=1, max_size=3),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_batches_of_nulls_add_their_missing_rows_whatever_the_kind(kind: str, data: st.DataObject) -> None:
+    """A column of nulls alone does not say its kind; in any order and grouping the bytes are those of all rows."""
+    value = VALUES[kind]
+    batches = data.draw(st.lists(st.lists(st.none() | value, max_size=4), min_size=1, max_size=4))
+    batches.append([data.draw(value)])
+    batches = data.draw(st.permutations(batches))
+    built = [profile({"c": batch}) for batch in batches]
+    cut = data.draw(st.integers(1, len(built)))
+    groups = [merge_profiles(part) for part in (built[:cut], built[cut:]) if part]
+    whole = profile({"c": [cell for batch in batches for cell in batch]}).to_bytes()
+    assert merge_profiles(built).to_bytes() == merge_profiles(groups[::-1]).to_bytes() == whole
+
+
+def test_columns_that_hold_values_of_two_kinds_never_merge() -> None:
+    nothing, text, number = (profile({"c": cells}) for cells in ([None], ["a"], [1.0]))
+    for order in ((nothing, text, number), (text, nothing, number), (number, text, nothing)):
+        with pytest.raises(MergeError, match="in one profile and"):
+            merge_profiles(order)
+    nan = profile({"c": np.array([np.nan])})
+    with pytest.raises(MergeError):
+        nan.merge(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from driftwell.frame import (
     read_table,
     text_of,
 )
-from driftwell.profiles import Profile, profile
+from driftwell.profiles import Profile, Reference, profile
 
 ROWS = {"age": [31.0, 44.0, None], "city": ["Oslo", None, "Bergen"], "member": [True, False, None]}
 """One table with a missing cell in every column, written down once and read in every form."""
@@ -278,6 +279,37 @@ def test_every_file_form_gives_the_same_rows(tmp_path: Path) -> None:
         assert read_table(str(path)).to_pydict() == rows, path.name
 
 
+def test_compressed_csv_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n1,x\n"))
+    (tmp_path / "t.tsv.gz").write_bytes(gzip.compress(b"a\tb\n1\tx\n"))
+    for name in ("t.csv.gz", "t.tsv.gz"):
+        assert read_table(tmp_path / name).to_pydict() == {"a": [1], "b": ["x"]}
+
+
+def test_one_column_whose_quoted_name_has_a_semicolon_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('"a;b"\n1\n')
+    assert read_table(tmp_path / "t.csv").to_pydict() == {"a;b": [1]}
+
+
+@pytest.mark.parametrize("address", ["http://example.com/t.csv", "s3://bucket/t.parquet", Path("https://x.org/t.csv")])
+def test_addresses_are_not_read(address: Any) -> None:
+    with pytest.raises(BadInput, match="addresses are not read"):
+        read_table(address)
+
+
+def test_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"is a folder: use a glob such as .*/\*\.parquet"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "table", [profile({"a": [1.0]}), Reference.from_data({"a": [1.0]})], ids=["profile", "reference"]
+)
+def test_counts_are_no_rows(table: Any) -> None:
+    with pytest.raises(BadInput, match="holds counts, no rows: pass the rows"):
+        read_table(table)
+
+
 def test_npy_goes_by_the_rule_of_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(4.0).reshape(2, 2))
     assert read_table(tmp_path / "a.npy").column_names == ["f0", "f1"]
@@ -329,6 +361,9 @@ def test_files_with_columns_of_other_types_are_an_error(tmp_path: Path) -> None:
         ("empty.npy", b"", "cannot read"),
         ("text.npy", b"hello, this is no array", "save an array of numbers"),
         ("sheet.xlsx", b"PK", "the suffix must be one of"),
+        ("semicolons.csv", b"a;b\n1;2\n", "the head is one name with ';' in it"),
+        ("decimals.csv", b"a;b\n1,5;2,5\n", "the head is one name with ';' in it"),
+        ("commas.tsv", b"a,b\n1,2\n", "the head is one name with ',' in it"),
     ],
 )
 def test_unreadable_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, says: str) -> None:
@@ -413,7 +448,7 @@ def test_unknown_kind_is_refused() -> None:
 def test_text_where_numbers_are_expected_is_a_changed_type() -> None:
     found = column({"a": ["x", "y"]}, kinds={"a": "numeric"})
     assert isinstance(found, UnreadColumn)
-    assert "the type of the column changed" in found.reason
+    assert (found.reason, found.found) == ("text where numeric values were expected", "categorical")
 
 
 def test_column_of_missing_text_is_readable_as_any_kind() -> None:
@@ -562,7 +597,8 @@ def test_every_kind_says_when_the_type_changed_and_takes_nulls(kind: str) -> Non
     odd = {"numeric": ["a"], "boolean": ["a"], "categorical": [[1.0]], "text": [1.5]}.get(kind, ["a"])
     found = Frame.of(read_table({"a": odd}), kinds={"a": kind}).columns["a"]
     assert isinstance(found, UnreadColumn)
-    assert found.reason.endswith(f"where {kind} values were expected: the type of the column changed")
+    assert f"where {kind} values were expected" in found.reason
+    assert found.found == infer_kind(read_table({"a": odd})["a"].type)
     for empty in (pa.nulls(2), pa.array([None, None], pa.string())):
         column = Frame.of(pa.table({"a": empty}), kinds={"a": kind}).columns["a"]
         assert column.kind == kind

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +27,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 0 fine, 1 findings that were asked for, 2 an error.
 
-    A user's mistake is one clear line on standard error, never a traceback.
+    A user's mistake is one clear line on standard error, never a traceback; so is a mistake of ours, and with
+    ``DRIFTWELL_DEBUG=1`` in the environment its traceback.
     """
     from driftwell.cli.app import app
 
@@ -45,3 +48,13 @@ def run(arguments: Sequence[str]) -> int:
         return fail("interrupted")
     except BrokenPipeError:
         return 0
+    except Exception as exc:  # noqa: BLE001 - python would exit with 1, which says that drift was found
+        return _internal(exc)
+
+
+def _internal(exc: Exception) -> int:
+    if os.environ.get("DRIFTWELL_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(exc)
+    return fail(
+        f"internal error: {type(exc).__name__}: {exc}; please report it, run with DRIFTWELL_DEBUG=1 for the traceback"
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from driftwell.cli.comparison import comparison_text
 from driftwell.cli.options import AsJson, Model, Outputs, Store, Version, pairs
-from driftwell.cli.output import emit, progress, table, write_report
+from driftwell.cli.output import emit, progress, write_report
 from driftwell.errors import BadInput
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ Html = Annotated[str | None, typer.Option("--html", help="Write the HTML report 
 FailOn = Annotated[
     str | None,
     typer.Option(
-        "--fail-on", help="Exit with 1 on 'drift', or only on 'high' severity; with 2 where a column cannot be judged."
+        "--fail-on",
+        help="Exit with 1 on 'drift', or only on 'high' severity; with 2 where data is broken or cannot be judged.",
     ),
 ]
 
@@ -155,39 +156,19 @@ def _report(
     result = compare(reference, current, **options)
     for path in progress(outputs, len(outputs), "writing"):
         write_report(result, path)
-    emit(result.to_dict(), as_json, _text(result, outputs))
-    found = result.drift_detected if fail_on == "drift" else str(result.severity) == "high" if fail_on else False
-    # A gate that was asked for does not let pass what it could not judge.
-    unjudged = fail_on is not None and any(c.error or c.status == "broken" for c in result.columns.values())
-    return 1 if found else 2 if unjudged else 0
+    emit(result.to_dict(), as_json, comparison_text(result, outputs))
+    return _exit_code(result, fail_on)
 
 
-def _text(result: DriftResult, outputs: list[str]) -> str:
-    rows = [
-        (
-            c.name,
-            c.kind,
-            "DRIFT" if c.drifted else c.status,
-            c.severity,
-            c.method,
-            c.value,
-            c.threshold,
-            c.p_adjusted,
-            c.score,
-        )
-        for c in result.columns.values()
-    ]
-    summary = result.summary
-    broken = f", {summary['n_broken']} broken" if summary["n_broken"] else ""
-    head = f"{result.status}: {summary['n_drifted']} of {summary['n_columns']} columns drifted{broken} " \
-           f"({summary['n_reference']:,} reference and {summary['n_current']:,} current rows)"  # fmt: skip
-    body = table(("column", "kind", "status", "severity", "method", "value", "threshold", "p adjusted", "score"), rows)
-    errors = [f"{c.name}: {c.error}" for c in result.columns.values() if c.error]
-    if result.multivariate is not None:
-        whole = result.multivariate
-        said = "DRIFT" if whole.drifted else whole.status
-        errors.append(f"all columns together ({whole.method}): {said}, {whole.reason or f'p {whole.p_value:.3g}'}")
-    return "\n".join([head, "", body, *errors, *result.notes, *(f"wrote {Path(p)}" for p in outputs)])
+def _exit_code(result: DriftResult, fail_on: str | None) -> int:
+    """1 for what was asked for, else 2 where the gate cannot answer for what it lets pass."""
+    if fail_on is None:
+        return 0
+    if result.drift_detected if fail_on == "drift" else str(result.severity) == "high":
+        return 1
+    critical = result.quality is not None and result.quality.status == "critical"
+    unjudged = any(c.error or c.status == "broken" for c in result.columns.values())
+    return 2 if critical or unjudged else 0
 
 
 def _threshold(items: list[str] | None) -> Any:

@@ -26,7 +26,7 @@ from driftwell.profiles.reference.freezing import freeze_reference
 from driftwell.profiles.reference.roles import feature_columns
 from driftwell.profiles.reference.weighted import profile_in_rows
 from driftwell.profiles.states.numeric import NumericBins, build_numeric, sorted_values
-from driftwell.quality import QualityResult, judge_quality, learn_rules
+from driftwell.quality import QualityResult, judge_quality, learn_rules, with_repeats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,7 +137,7 @@ def compare(
         reference = freeze_reference(before, {}, visit=_both_sides(after, _named(columns), exact, known))
         chosen = _chosen(reference, columns, policy)
         profiled = reference.profile_of(after, columns=chosen, known=known)
-    found = _quality(reference, profiled, quality, rows=after)
+    found = _quality(reference, profiled, quality, rows=rows)
     return compare_profile(
         reference, profiled, policy, columns=chosen, exact=exact, rows=rows, quality=found, whole=whole
     )
@@ -209,12 +209,14 @@ def in_bins_of(reference: Reference, profile: Profile) -> tuple[Profile, tuple[s
 
 
 def _quality(
-    reference: Reference, profiled: Profile, settings: Mapping[str, Any] | bool | None, *, rows: pa.Table | None = None
+    reference: Reference, profiled: Profile, settings: Mapping[str, Any] | bool | None, *, rows: Rows | None = None
 ) -> QualityResult | None:
     if settings is False:
         return None
+    if rows is not None and rows.reference is not None:
+        reference = with_repeats(reference, rows.reference)
     rules = learn_rules(reference, None if settings is True else settings)
-    return judge_quality(reference, profiled, rows=rows, rules=rules)
+    return judge_quality(reference, profiled, rows=None if rows is None else rows.current, rules=rules)
 
 
 def _chosen(reference: Reference, columns: Sequence[str] | None, policy: Policy) -> list[str]:

@@ -24,8 +24,9 @@ from driftwell.frame.columns import (
     text_of,
 )
 from driftwell.frame.frame import Frame
+from driftwell.frame.memory import to_arrow
 from driftwell.frame.nested import as_text
-from driftwell.frame.reading import read_table, to_arrow
+from driftwell.frame.reading import read_table
 
 __all__ = [
     "BOOLEAN_CATEGORIES",

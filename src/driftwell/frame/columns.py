@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.errors import UnknownName
+from driftwell.errors import BadInput, UnknownName, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -140,11 +140,15 @@ class SeriesColumn:
 
 @dataclass(frozen=True, slots=True)
 class UnreadColumn:
-    """A column that cannot be read as its kind, with the reason; the other columns are not touched."""
+    """A column that cannot be read as its kind, with the reason; the other columns are not touched.
+
+    ``found`` is the kind its type would be of itself, where ``kind`` is never read from that type.
+    """
 
     name: str
     reason: str
     kind: str = "unknown"
+    found: str | None = None
 
 
 CompositeColumn = DatetimeColumn | TextColumn | VectorColumn | SeriesColumn
@@ -152,7 +156,9 @@ Column = NumericColumn | CodedColumn | CompositeColumn | UnreadColumn
 
 
 def check_kinds(kinds: Mapping[str, str] | None) -> None:
-    """Refuse a kind that is not known."""
+    """Refuse what is no dict of kinds, and a kind that is not known."""
+    if kinds is not None and not isinstance(kinds, Mapping):
+        raise BadInput(f"kinds is a dict such as {{'zip': 'categorical'}}. Got {shown(kinds)}")
     for kind in (kinds or {}).values():
         if kind not in KINDS:
             raise UnknownName("column kind", kind, KINDS)

@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from driftwell.frame.cells import mixed_type, to_cells
-from driftwell.frame.columns import COMPOSITE_KINDS, Column, Moments, UnreadColumn, check_kinds, infer_kind
-from driftwell.frame.nested import as_text, datetime_column, empty_column, moments_of, series_column, vector_column
+from driftwell.frame.columns import (
+    COMPOSITE_KINDS,
+    CodedColumn,
+    Column,
+    DatetimeColumn,
+    Moments,
+    UnreadColumn,
+    check_kinds,
+    infer_kind,
+)
+from driftwell.frame.nested import as_text, datetime_column, empty_column, series_column, vector_column
+from driftwell.frame.parsing import parsed_datetimes
 from driftwell.frame.scalars import boolean_column, coded_column, column_of_cells, numeric_column
 
 if TYPE_CHECKING:
@@ -28,7 +38,7 @@ _READ_AS = {
     "numeric": ("numeric", "boolean"),
     "boolean": ("numeric", "boolean"),
     "categorical": ("numeric", "boolean", "categorical"),
-    "datetime": ("datetime",),
+    "datetime": ("datetime", "categorical"),
     "text": ("categorical",),
     "vector": ("vector", "series"),
     "series": ("vector", "series"),
@@ -57,15 +67,17 @@ class Frame:
         """
         check_kinds(kinds)
         chosen = list(names) if names is not None else table.column_names
-        event = _event(table, event_time)
         given = kinds or {}
+        timed = any((given.get(n) or infer_kind(table.schema.field(n).type)) == "datetime" for n in chosen)
+        event = _event(table, event_time) if timed else None
         return Frame({n: _typed(n, table.column(n), given.get(n), event) for n in chosen}, table.num_rows)
 
 
 def _event(table: pa.Table, name: str | None) -> Moments | None:
-    if name is None or name not in table.column_names or infer_kind(table.schema.field(name).type) != "datetime":
-        return None
-    return moments_of(table.column(name))
+    found = None if name is None or name not in table.column_names else _typed(name, table.column(name), None, None)
+    if isinstance(found, CodedColumn) and found.kind == "categorical":
+        found = parsed_datetimes(found, None)
+    return found.moments if isinstance(found, DatetimeColumn) else None
 
 
 def _typed(name: str, column: pa.ChunkedArray, kind: str | None, event: Moments | None) -> Column:
@@ -84,12 +96,10 @@ def _typed(name: str, column: pa.ChunkedArray, kind: str | None, event: Moments 
     if own not in _READ_AS[wanted] or (wanted == "text" and not _holds_strings(column)):
         if column.null_count == len(column):
             return _all_missing(name, len(column), wanted)
-        found = _WORDS[own]
-        return UnreadColumn(
-            name, f"{found} where {wanted} values were expected: the type of the column changed", wanted
-        )
+        return UnreadColumn(name, f"{_WORDS[own]} where {wanted} values were expected", wanted, own)
     if wanted == "datetime":
-        return datetime_column(name, column, event)
+        return parsed_datetimes(coded_column(name, column), event) if own == "categorical" else \
+            datetime_column(name, column, event)  # fmt: skip
     return _READERS[wanted](name, column)
 
 

@@ -209,7 +209,7 @@ def build_profile(
         if known and column.name in known:
             return known[column.name]
         if isinstance(column, UnreadColumn):
-            return column.reason
+            return column.reason if edges_id is None or column.found is None else _changed(column)
         if isinstance(column, NumericColumn) and isinstance(found, NumericBins):
             values = sorted_values(column)
             if visit is not None:
@@ -235,6 +235,13 @@ def build_profile(
         edges_id=edges_id or PLAIN,
         unread=unread,
     )
+
+
+def _changed(column: UnreadColumn) -> str:
+    said = f"{column.reason}: the type of the column changed"
+    if (column.kind, column.found) == ("categorical", "datetime"):
+        said += f"; build the reference with kinds={{{column.name!r}: 'datetime'}}, which reads times and their text"
+    return said
 
 
 def _composite(column: CompositeColumn, bins: CompositeBins) -> CompositeState | str:
@@ -311,7 +318,15 @@ def _merge_states(name: str, a: State, b: State) -> State:
         return a.merge(b)
     if isinstance(a, CompositeState) and isinstance(b, CompositeState) and a.kind == b.kind:
         return a.merge(b)
+    for one, other in ((a, b), (b, a)):
+        if _is_neutral(one):
+            return _add_missing(other, one.missing)
     raise MergeError(f"column {name!r} is {a.kind} in one profile and {b.kind} in another: name its kind in kinds=")
+
+
+def _is_neutral(state: State) -> bool:
+    """Whether this may be a column of any kind: nothing but nulls, or no rows, is numeric for want of values."""
+    return isinstance(state, NumericState) and state.missing == state.n_rows and not state.invalid
 
 
 def _add_missing(state: State, rows: int) -> State:

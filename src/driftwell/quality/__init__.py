@@ -1,6 +1,7 @@
 """Data quality: rules learned from a reference, and verdicts on a profile that come before any talk of drift."""
 
 from driftwell.quality.broken import hold_back
+from driftwell.quality.examples import with_repeats
 from driftwell.quality.judging import ALPHA, judge_quality
 from driftwell.quality.options import check_options
 from driftwell.quality.result import QualityResult
@@ -16,4 +17,5 @@ __all__ = [
     "hold_back",
     "judge_quality",
     "learn_rules",
+    "with_repeats",
 ]

@@ -12,6 +12,7 @@ from driftwell.quality.options import MARGINS
 from driftwell.quality.outside import at_least_outside
 from driftwell.quality.rules import Rule, missing_rows
 from driftwell.quality.verdicts import Sides, chance, judge_share, verdict
+from driftwell.quality.words import apart, short
 from driftwell.results import QualityVerdict
 
 __all__ = ["JUDGES"]
@@ -66,7 +67,7 @@ def _within(rule: Rule, state: State) -> QualityVerdict:
     m, count = state.count, at_least_outside(state, low, high)
     share = count / m if m else 0.0
     step = 0 if not count else 1 if share <= GIVEN_SHARE else 2
-    words = f"at least {count:,} of {m:,} values lie outside {low:g} to {high:g}"
+    words = f"at least {count:,} of {m:,} values lie outside {' to '.join(apart(low, high))}"
     return verdict(rule, step, m, count, words, value=share, threshold=0.0, examples=_extremes(state, low, high))
 
 
@@ -85,7 +86,7 @@ def _within_reference(rule: Rule, sides: Sides) -> QualityVerdict:
     if step:  # any split of the count between below and above: one term of the union each
         p = min(1.0, (count + 1) * chance(0, sides.reference.count, count, m))
         step = step if p <= sides.alpha else 0
-    words = f"{count:,} of {m:,} values lie outside the reference's {low:g} to {high:g}"
+    words = f"{count:,} of {m:,} values lie outside the reference's {' to '.join(apart(low, high))}"
     words += f", at least {far:,} of them by more than {FAR:g} times its width" if far else ""
     return verdict(
         rule, step, m, count, words, value=count / m if m else 0.0, threshold=OUTSIDE_SHARE, p=p,
@@ -108,7 +109,8 @@ def _pulled_apart(reference: NumericState, current: NumericState) -> bool:
 
 
 def _extremes(state: NumericState, low: float, high: float) -> tuple[float, ...]:
-    return tuple(x for x in (state.max, state.min) if x is not None and not low <= x <= high)
+    ends = (x for x in (state.max, state.min) if x is not None and not low <= x <= high)
+    return tuple(dict.fromkeys(map(short, ends)))
 
 
 JUDGES: dict[str, Callable[[Rule, Sides], QualityVerdict]] = {

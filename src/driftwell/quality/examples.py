@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,18 +12,20 @@ import numpy.typing as npt
 
 from driftwell.frame import CodedColumn, Column, CompositeColumn, Frame, NumericColumn, UnreadColumn
 from driftwell.profiles.reference import Reference
-from driftwell.profiles.reference.sample import row_hashes
+from driftwell.profiles.reference.sample import History, row_hashes
 from driftwell.quality.rules import Rule
 from driftwell.quality.verdicts import judge_share
+from driftwell.quality.words import apart, short
 from driftwell.results import QualityVerdict, Severity, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["judge_duplicates", "with_examples"]
+__all__ = ["judge_duplicates", "with_examples", "with_repeats"]
 
 MOST_ROWS = 20_000
 MOST = 5
+SHOWN_CELLS, SHOWN_TEXT = 8, 32  # columns of a repeated row, characters of a cell
 Mask = npt.NDArray[np.bool_]
 
 
@@ -49,14 +52,16 @@ def _with_example(
     column = Frame.of(table.select([name]), kinds={name: reference.kinds[name]}).columns[name]
     if isinstance(column, UnreadColumn):
         return verdict
-    marked = np.flatnonzero(MARKED[verdict.rule](column, limits[verdict.column, verdict.rule]))[:MOST]
-    values = tuple(_value(column, int(row)) for row in marked) if verdict.rule != "missing" else ()
-    return replace(verdict, examples=values or verdict.examples, rows=tuple(marked.tolist()))
+    marked = np.flatnonzero(MARKED[verdict.rule](column, limits[verdict.column, verdict.rule]))
+    seen = marked[:MOST_ROWS] if verdict.rule != "missing" else ()
+    values = tuple(dict.fromkeys(_value(column, int(row)) for row in seen))[:MOST]
+    return replace(verdict, examples=values or verdict.examples, rows=tuple(marked[:MOST].tolist()))
 
 
 def _value(column: Column, row: int) -> Any:
     if isinstance(column, NumericColumn):
-        return plain(column.values[row])
+        value = float(column.values[row])
+        return short(value) if math.isfinite(value) else plain(value)
     assert isinstance(column, CodedColumn)
     return column.categories[column.codes[row]]
 
@@ -92,6 +97,16 @@ MARKED: dict[str, Callable[[Column, Any], Mask]] = {"missing": _missing, "range"
 # -- repeated rows -------------------------------------------------------------------------------------------
 
 
+def with_repeats(reference: Reference, rows: pa.Table) -> Reference:
+    """The reference with the share of its own rows that repeat an earlier one, where it was built without: what
+    ``duplicates`` is learned from. Read from its first 20,000 rows; one hash of each of their cells."""
+    if reference.history is not None or not rows.num_rows or not reference.kinds.keys() <= set(rows.column_names):
+        return reference
+    table = rows.select(reference.feature_names).slice(0, MOST_ROWS)
+    repeated = round(len(_repeated(table, reference)) * reference.n_rows / table.num_rows)
+    return replace(reference, history=History(repeated, "row order", np.zeros(0, np.bool_)))
+
+
 def judge_duplicates(rule: Rule, reference: Reference, rows: pa.Table, alpha: float) -> QualityVerdict:
     """The share of rows that repeat an earlier one; of the first 20,000 and of at most as many as the reference has,
     because repeats become more with the number of rows. Cost: one hash of each of their cells."""
@@ -105,8 +120,21 @@ def judge_duplicates(rule: Rule, reference: Reference, rows: pa.Table, alpha: fl
     found = judge_share(rule, rule.limit, (known, reference.n_rows), after, alpha, "repeat an earlier one")
     if not found.failed:
         return found
-    examples = tuple(plain(table.slice(row, 1).to_pylist()[0]) for row in repeats[:MOST])
+    examples = tuple(dict.fromkeys(_row(table, row) for row in repeats[:MOST]))
     return replace(found, examples=examples, rows=tuple(repeats[:MOST]))
+
+
+def _row(table: pa.Table, row: int) -> str:
+    return ", ".join(f"{name}={_cell(table.column(name)[row])}" for name in table.column_names[:SHOWN_CELLS])
+
+
+def _cell(scalar: Any) -> str:
+    try:
+        value = scalar.as_py()
+    except (OverflowError, ValueError):  # a time beyond the years that Python's datetimes have
+        value = scalar.value
+    text = apart(value)[0] if isinstance(value, float) else "missing" if value is None else str(value)
+    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…"
 
 
 def _repeated(table: pa.Table, reference: Reference) -> list[int]:

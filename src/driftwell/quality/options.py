@@ -26,12 +26,13 @@ class _About:
 
 COLUMN_RULES: dict[str, _About] = {
     "type": _About("the column is there and holds values of the reference's kind"),
-    "invalid": _About("cells that cannot be read as the column's kind", ("numeric", "boolean")),
+    "invalid": _About("cells that cannot be read as the column's kind"),
     "missing": _About("the share of rows without a value"),
     "range": _About("numbers within the range of the reference", ("numeric",)),
     "allowed": _About("categories that are known", ("categorical",)),
     "frozen": _About(
-        "a column that varied still does: no value holds nearly all", ("numeric", "categorical", "boolean")
+        "a column that varied still does: no value holds nearly all",
+        ("numeric", "categorical", "boolean", "text", "vector"),
     ),
 }
 

@@ -32,22 +32,24 @@ def at_least_outside(state: NumericState, low: float, high: float) -> int:
     if not state.finite or state.min is None or state.max is None:
         return count
     edges, counts = state.bins.edges, state.counts
-    sums = state.mean_parts * state.finite + counts * state.centre
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = state.mean_parts * (state.finite / np.maximum(counts, 1)) + state.centre
     if state.max > high:
         cell = int(np.searchsorted(edges, high, "right"))
         top = state.max if cell == len(edges) else min(state.max, float(edges[cell]))
-        own = _part(int(counts[cell]), float(sums[cell]), high, top)
+        own = _part(int(counts[cell]), float(means[cell]), high, top)
         count += max(int(counts[cell + 1 :].sum()) + own, 1)
     if state.min < low:
         cell = int(np.searchsorted(edges, low, "right"))
         bottom = state.min if cell == 0 else max(state.min, float(edges[cell - 1]))
-        own = _part(int(counts[cell]), -float(sums[cell]), -low, -bottom)
+        own = _part(int(counts[cell]), -float(means[cell]), -low, -bottom)
         count += max(int(counts[:cell].sum()) + own, 1)
     return count
 
 
-def _part(k: int, total: float, bound: float, largest: float) -> int:
-    """How many of ``k`` values with this sum, none above ``largest``, lie above ``bound`` at least."""
-    if largest <= bound or not math.isfinite(total) or not math.isfinite(largest - bound):
+def _part(k: int, mean: float, bound: float, largest: float) -> int:
+    """How many of ``k`` values with this mean, none above ``largest``, lie above ``bound`` at least."""
+    over, most = mean - bound, largest - bound
+    if largest <= bound or not math.isfinite(over) or not math.isfinite(most):
         return 0
-    return min(k, max(0, math.ceil((total - k * bound) / (largest - bound) * (1 - _ROUNDING) - _ROUNDING)))
+    return min(k, max(0, math.ceil(k * (over / most) * (1 - _ROUNDING) - _ROUNDING)))

@@ -9,8 +9,10 @@ from typing import Any
 from driftwell.profiles.profile import State
 from driftwell.profiles.reference import Reference
 from driftwell.profiles.states.categorical import CategoricalState
+from driftwell.profiles.states.composite import CompositeState
 from driftwell.profiles.states.numeric import NumericState
 from driftwell.quality.options import COLUMN_RULES, MARGINS, TABLE_RULES, check_options
+from driftwell.quality.stuck import is_constant
 
 __all__ = ["RULES", "Rule", "expected_volume", "learn_rules", "missing_rows"]
 
@@ -132,6 +134,8 @@ def _allowed(_: str, state: State) -> tuple[str, ...] | None:
 
 
 def _frozen(_: str, state: State) -> float | None:
+    if isinstance(state, CompositeState) and is_constant(state):
+        return None
     return None if state.distinct is not None and state.distinct < 2 else ONE_VALUE
 
 

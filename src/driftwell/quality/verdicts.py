@@ -80,6 +80,8 @@ def judge_share(
     share = count / m if m else 0.0
     warn, worst = MARGINS[rule.kind]
     step = 0 if share <= limit else 1 if share <= limit + worst - warn else 2
+    if rule.kind == "allowed" and not rule.given:
+        step = min(step, 1)  # new categories are news of the world before they are a fault
     p = None
     if step and not rule.given:
         p = chance(k, n, count, m)

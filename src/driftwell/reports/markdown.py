@@ -32,17 +32,44 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     parts.append(_table(["", ""], [(label, _with_aside(value, aside)) for label, value, aside in view["facts"]]))
     if view["notes"]:
         parts.append(_list("Notes", [_plain(note) for note in view["notes"]]))
-    if view["columns"]:
-        parts += ["## Columns", _columns(view["columns"])]
-    for title, key in (("What moved", "drifted"), ("Outputs", "outputs"), ("Not judged", "unjudged")):
-        if view[key]:
-            parts.append(_list(title, [_line(column) for column in view[key]]))
+    if view["quality"]:
+        parts += ["## Data quality", _quality(view["quality"])]
+    if view["multivariate"]:
+        parts += ["## All columns together", _together(view["multivariate"])]
+    tables = [_titled("Columns", view["columns"], "Column")]
+    tables.insert(0 if view["outputs_drifted"] else 1, _titled("Outputs", view["outputs"], "Output"))
+    parts += tables
+    moved = [*view["drifted"], *(column for column in view["outputs"] if column["drifted"])]
+    for title, columns in (("What moved", moved), ("Not judged", view["unjudged"])):
+        if columns:
+            parts.append(_list(title, [_line(column) for column in columns]))
     parts.append(_list("How this was judged", [f"**{term}.** {_plain(words)}" for term, words in view["judged"]]))
+    parts.append(f"Report made {view['created']}." if view["created"] else "")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
-    head = ["Column", "Kind", "Method", "Value", "Threshold", "Adjusted p", "Severity", "Missing", "New"]
+def _quality(quality: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (v["about"], v["rule"], v["word"], v["rows"],
+         " ".join([v["reason"], *([f"For example {', '.join(v['examples'])}."] if v["examples"] else [])]))
+        for v in quality
+    ]  # fmt: skip
+    return _table(["Column", "Rule", "Finding", "Rows", "Why"], rows)
+
+
+def _together(found: Mapping[str, Any]) -> str:
+    current, reference = found["rows"][::-1]
+    rows = f"{found['method']} on {current} current and {reference} reference rows"
+    test = f"{rows}: {found['statistic']}, p {found['p']}."
+    return " ".join([f"**{found['word']}.**", *map(_plain, [test, found["reason"], *found["notes"]])]).strip()
+
+
+def _titled(title: str, columns: Sequence[Mapping[str, Any]], first: str) -> str:
+    return f"## {title}\n\n{_columns(columns, first)}" if columns else ""
+
+
+def _columns(columns: Sequence[Mapping[str, Any]], first: str) -> str:
+    head = [first, "Kind", "Method", "Value", "Threshold", "Adjusted p", "Severity", "Missing", "New"]
     return _table(
         head,
         [

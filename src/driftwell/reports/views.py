@@ -8,10 +8,9 @@ from typing import Any
 from driftwell.reports.columns import column_view
 from driftwell.reports.reading import items, mapping, records
 from driftwell.reports.tones import TONES, tone
+from driftwell.reports.verdict import facts, headline, lead, pill, reference_words
 from driftwell.reports.words import (
-    DASH,
     figure,
-    joined,
     method_word,
     moment,
     number,
@@ -19,6 +18,7 @@ from driftwell.reports.words import (
     probability,
     sentence,
     severity_word,
+    short_figure,
     whole,
 )
 
@@ -29,8 +29,12 @@ CORRECTIONS = {
     "bonferroni": "Bonferroni: the chance that even one column passes by luck is at most {alpha}",
     "none": "no correction: each column passes by luck with a chance of {alpha}",
 }
-PILLS = {"none": "Stable", "no_data": "Not judged"}
+STATISTICS = {"portfolio": "the smallest p-value of its tests is"}
+"""What the statistic of a test of whole rows is, where it is no distance."""
+
 MAX_PARTS = 6
+MAX_DRAWN = 100
+"""Stable columns that are drawn: a page of very many stays small enough to open."""
 
 
 def drift_view(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,26 +48,38 @@ def drift_view(report: Mapping[str, Any]) -> dict[str, Any]:
     ]
     for i, column in enumerate([*columns, *outputs]):
         column |= {"anchor": f"c{i}", "href": f"#c{i}"}
-    severity = "no_data" if report.get("status") == "no_data" else str(report.get("severity") or "none")
+    quality = quality_view(report.get("quality"))
+    others = [c for c in columns if not c["drifted"] and c["judged"]]
+    for column in others[MAX_DRAWN:]:
+        column |= {"href": "", "distribution": None}
+    shade, word = pill(report, columns, outputs)
     return {
-        "created": moment(report.get("created")),
-        "reference": _reference_words(summary),
-        "severity": severity,
-        "tone": tone(severity),
-        "word": PILLS.get(severity) or f"{severity_word(severity)} severity",
-        "headline": _headline(report, columns),
-        "lead": _lead(report, columns),
-        "facts": _facts(report, summary, columns),
+        "created": moment(report["created"]) if report.get("created") else "",
+        "reference": reference_words(summary),
+        "tone": shade,
+        "word": word,
+        "headline": headline(report, columns, outputs, quality),
+        "lead": lead(report, columns, outputs, quality),
+        "facts": facts(report, columns, outputs),
         "columns": columns,
         "drifted": [c for c in columns if c["drifted"]],
-        "others": [c for c in columns if not c["drifted"] and c["judged"]],
+        "others": others[:MAX_DRAWN],
+        "undrawn": len(others[MAX_DRAWN:]),
         "unjudged": [c for c in columns if not c["judged"]],
         "outputs": outputs,
-        "quality": quality_view(report.get("quality")),
+        "outputs_drifted": any(c["drifted"] for c in outputs),
+        "quality": quality,
         "multivariate": multivariate_view(report.get("multivariate")),
-        "notes": [str(note) for note in items(report.get("notes"))],
-        "judged": judged_sentences(summary, columns),
+        "notes": _notes(report),
+        "judged": judged_sentences(summary, [*columns, *outputs]),
     }
+
+
+def _notes(report: Mapping[str, Any]) -> list[str]:
+    """The notes, without those that the table of broken rules says in the same words."""
+    verdicts = records(mapping(report.get("quality")).get("verdicts"))
+    told = {f"{v.get('column')} is broken, not drifted: {v.get('reason') or v.get('rule')}" for v in verdicts}
+    return [note for note in map(str, items(report.get("notes"))) if note not in told]
 
 
 def quality_view(quality: object) -> list[dict[str, Any]]:
@@ -76,7 +92,7 @@ def quality_view(quality: object) -> list[dict[str, Any]]:
             "tone": tone(v.get("status")),
             "word": severity_word(v.get("status")),
             "rows": whole(v.get("count")),
-            "examples": [str(example) for example in items(v.get("examples"))][:5],
+            "examples": list(dict.fromkeys(_example(example) for example in items(v.get("examples"))))[:5],
             "reason": sentence(v.get("reason")),
         }
         for v in failed
@@ -89,6 +105,7 @@ def multivariate_view(found: object) -> dict[str, Any] | None:
     m = mapping(found)
     if not m:
         return None
+    method = str(m.get("method"))
     judged = m.get("p_value") is not None
     drifted = judged and bool(m.get("drifted"))
     shares = sorted(mapping(m.get("contributions")).items(), key=lambda item: -(number(item[1]) or 0.0))
@@ -96,7 +113,9 @@ def multivariate_view(found: object) -> dict[str, Any] | None:
         "method": method_word(m.get("method")),
         "tone": "medium" if drifted else "ok" if judged else "none",
         "word": "Drift" if drifted else "Stable" if judged else "Not judged",
-        "statistic": figure(m.get("statistic")),
+        "statistic": f"{STATISTICS[method]} {probability(m.get('statistic'))}"
+        if method in STATISTICS
+        else f"statistic {figure(m.get('statistic'))}",
         "p": probability(m.get("p_value")),
         "rows": (whole(m.get("n_reference")), whole(m.get("n_current"))),
         "reason": sentence(m.get("reason")),
@@ -109,7 +128,7 @@ def judged_sentences(summary: Mapping[str, Any], columns: Iterable[Mapping[str, 
     """How a column is judged: ``(term, explanation)`` pairs."""
     alpha = percent(summary.get("alpha"))
     correction = CORRECTIONS.get(str(summary.get("correction")), "").format(alpha=alpha)
-    significant = f"its p-value, corrected over all tested columns, is at most {figure(summary.get('alpha'))}"
+    significant = f"its p-value, corrected over all tested columns, is at most {short_figure(summary.get('alpha'))}"
     relevant = "its value reaches the threshold of its method"
     decision = str(summary.get("decision") or "beyond_noise")
     rule = {
@@ -129,6 +148,14 @@ def judged_sentences(summary: Mapping[str, Any], columns: Iterable[Mapping[str, 
     if summary.get("min_samples") is not None:
         least = whole(summary.get("min_samples"))
         out.append(("Rows", f"Fewer than {least} rows on either side are not judged, and never called stable."))
+    if any(c["spread"].startswith("population") for c in columns):
+        out.append(
+            (
+                "Population",
+                "An interval beside a value holds, with 95% confidence, the value of the populations behind the rows: "
+                "without sampling noise. That noise alone makes a distance larger, so the interval can lie below it.",
+            )
+        )
     out.append(
         (
             "Drift score",
@@ -139,91 +166,12 @@ def judged_sentences(summary: Mapping[str, Any], columns: Iterable[Mapping[str, 
     return out
 
 
-# -- the verdict in words ------------------------------------------------------------------------------------
-
-
-def _headline(report: Mapping[str, Any], columns: list[dict[str, Any]]) -> str:
-    moved = [c["name"] for c in columns if c["drifted"]]
-    judged = sum(c["judged"] for c in columns)
-    if not columns:
-        return "There was nothing to compare"
-    if moved:
-        verb = "column has" if judged == 1 else "columns have" if len(moved) != 1 else "columns has"
-        return f"{len(moved)} of {judged} {verb} drifted: {joined(moved)}"
-    if mapping(report.get("multivariate")).get("drifted"):
-        return "No column has drifted by itself, but all of them together have"
-    if report.get("status") == "no_data" or not judged:
-        return "Not enough rows to tell"
-    return f"Nothing has drifted in {judged} column{'s' * (judged != 1)}"
-
-
-def _lead(report: Mapping[str, Any], columns: list[dict[str, Any]]) -> list[str]:
-    summary = mapping(report.get("summary"))
-    sizes = [whole(summary.get(key)) for key in ("n_current", "n_reference")]
-    sentences = [f"This compares {sizes[0]} current rows with {sizes[1]} reference rows."]
-    moved = [c for c in columns if c["drifted"]]
-    if moved:
-        sentences = [f"{_largest(moved)} {_sure(summary, moved)}", *sentences]
-    elif report.get("status") == "no_data":
-        least = whole(summary.get("min_samples"))
-        sentences.append(
-            f"Below {least} rows on either side nothing is judged: gather more rows, widen the window, "
-            "or lower min_samples."
-        )
-    else:
-        sentences.append(_nearest(columns))
-    troubled = [c for c in columns if not c["judged"]]
-    if troubled and len(troubled) < len(columns):
-        names = joined(c["name"] for c in troubled)
-        sentences.append(f"Not judged: {names}; the reasons are below.")
-    return [s for s in sentences if s]
-
-
-def _largest(moved: list[dict[str, Any]]) -> str:
-    top = max(moved, key=lambda c: c["score_raw"] or 0.0)
-    against = f", threshold {top['threshold']}" if top["threshold_raw"] is not None else ""
-    return f"{top['name']} moved most: {top['method']} {top['value']}{against}, {top['word'].lower()} severity."
-
-
-def _sure(summary: Mapping[str, Any], moved: list[dict[str, Any]]) -> str:
-    known = [c["p_raw"] for c in moved if c["p_raw"] is not None]
-    if str(summary.get("decision")) == "threshold" or not known:
-        return "Judged by value alone; chance was not weighed."
-    worst = probability(max(known))
-    least = f"below {worst[1:]}" if worst.startswith("<") else f"of at most {worst}"
-    which = "Its adjusted p-value is" if len(moved) == 1 else "Each of them has an adjusted p-value"
-    words = least.removeprefix("of ") if len(moved) == 1 else least
-    return f"{which} {words}: more than the sample sizes explain."
-
-
-def _nearest(columns: list[dict[str, Any]]) -> str:
-    ranked = [c for c in columns if c["judged"] and c["value_raw"] is not None and c["threshold_raw"]]
-    if not ranked:
-        return ""
-    top = max(ranked, key=lambda c: c["value_raw"] / c["threshold_raw"])
-    return f"Closest to its threshold is {top['name']}: {top['method']} {top['value']} of {top['threshold']}."
-
-
-def _facts(
-    report: Mapping[str, Any], summary: Mapping[str, Any], columns: list[dict[str, Any]]
-) -> list[tuple[str, str, str]]:
-    """``(label, figure, aside)`` of the numbers under the headline."""
-    judged = sum(c["judged"] for c in columns)
-    scored = [c for c in columns if c["score_raw"] is not None]
-    top = max(scored, key=lambda c: c["score_raw"], default=None)
-    aside = ", ".join(
-        f"{summary[key]} {word}" for key, word in (("n_no_data", "without data"), ("n_errors", "with errors"))
-        if number(summary.get(key))
-    )  # fmt: skip
-    drifted = sum(c["drifted"] for c in columns)
-    return [
-        ("Columns drifted", f"{drifted} of {judged}", aside),
-        ("Largest drift score", top["score"] if top else DASH, top["name"] if top else ""),
-        ("Reference rows", whole(summary.get("n_reference")), _reference_words(summary)),
-        ("Current rows", whole(summary.get("n_current")), moment(report.get("created"))),
-    ]
-
-
-def _reference_words(summary: Mapping[str, Any]) -> str:
-    named = [str(summary[k]) for k in ("reference_name", "reference_version") if summary.get(k)]
-    return " ".join(named)
+def _example(value: object) -> str:
+    """A value that breaks a rule: whole numbers without decimals, of a row its first cells."""
+    if isinstance(value, Mapping):
+        cells = [f"{name} {_example(cell)}" for name, cell in value.items()]
+        return f"({', '.join([*cells[:MAX_PARTS], '…'] if len(cells) > MAX_PARTS else cells)})"
+    known = number(value)
+    if known is None:
+        return str(value)
+    return f"{known:.0f}" if known == int(known) and abs(known) < 1e15 else f"{known:.6g}"

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 DASH = "–"
+TINY = 2.0**-1022  # below it float64 has no full precision: what a computation leaves of 0
 MINUS = "\N{MINUS SIGN}"
 
 METHOD_WORDS = {
@@ -49,6 +50,7 @@ METHOD_WORDS = {
     "t_test": "t-test",
     "g_test": "G-test",
     "z_test": "z-test",
+    "total_variation": "Total variation",
     "mann_whitney": "Mann–Whitney",
     "chi_squared": "Chi-squared",
     "fisher_exact": "Fisher exact",
@@ -111,14 +113,16 @@ def figure(value: object, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> figure(0.12345), figure(68785), figure(12.0), figure(-0.5), figure(None), figure(4.2e-7)
-    ('0.123', '68,785', '12', '−0.500', '–', '4.2e−7')
+    >>> figure(0.12345), figure(68785), figure(12.0), figure(-0.5), figure(None), figure(4.2e-7), figure(5e-324)
+    ('0.123', '68,785', '12', '−0.500', '–', '4.2e−7', '0')
     """
     x = number(value)
     if x is None:
         return DASH
     size = abs(x)
-    if size and not 1e-4 <= size < 1e9:
+    if size < TINY:
+        return "0"
+    if not 1e-4 <= size < 1e9:
         mantissa, _, exponent = f"{x:.{digits - 1}e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
         return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
@@ -135,7 +139,7 @@ def distance(value: object) -> str:
     ('0.216', '8.791', '<0.001', '0', '131', '–')
     """
     x = number(value)
-    if x is None or x == 0 or abs(x) >= 10:
+    if x is None or abs(x) < TINY or abs(x) >= 10:
         return figure(x)
     return f"{x:.3f}" if x >= 0.0005 else "<0.001" if x > 0 else figure(x)
 
@@ -145,8 +149,8 @@ def short_figure(value: object, digits: int = 4) -> str:
 
     Examples
     --------
-    >>> short_figure(20000), short_figure(0.1 + 0.2), short_figure(1500000), short_figure(1200)
-    ('20k', '0.3', '1.5M', '1,200')
+    >>> short_figure(20000), short_figure(0.1 + 0.2), short_figure(1500000), short_figure(1200), short_figure(2e16)
+    ('20k', '0.3', '1.5M', '1,200', '2e16')
     """
     x = number(value)
     if x is None:
@@ -155,7 +159,8 @@ def short_figure(value: object, digits: int = 4) -> str:
     for unit, letter in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
         if size >= unit:
             scale = 1e3 if letter == "k" else unit
-            return DASH if size >= 1e15 else f"{x / scale:.{digits}g}{letter}".replace("-", MINUS)
+            words = f"{x:.{digits}g}".replace("e+", "e") if size >= 1e15 else f"{x / scale:.{digits}g}{letter}"
+            return words.replace("-", MINUS)
     text = f"{x:,.0f}" if size >= 1000 else f"{x:.{digits}g}"
     return text.replace("e-0", "e-").replace("-", MINUS)
 

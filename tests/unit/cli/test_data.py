@@ -1,4 +1,4 @@
-"""Exit codes of ``driftwell monitor --fail-on``: 0 fine, 1 drift, 2 where a column could not be judged."""
+"""Exit codes of ``driftwell monitor --fail-on``: 0 fine, 1 drift, 2 where data is broken or was not judged."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def folder(tmp_path):
     pq.write_table(pa.table(fine | {"x": fine["x"] + 3}), tmp_path / "moved.parquet")
     pq.write_table(pa.table(fine | {"y": ["text"] * 500}), tmp_path / "unread.parquet")
     pq.write_table(pa.table({"x": fine["x"] + 3, "y": ["text"] * 500}), tmp_path / "both.parquet")
+    twice = {name: np.repeat(values[:250], 2) for name, values in fine.items()}
+    pq.write_table(pa.table(twice), tmp_path / "twice.parquet")
     return tmp_path
 
 
@@ -33,6 +35,9 @@ def folder(tmp_path):
         ("unread", "high", 2),
         ("unread", None, 0),
         ("both", "drift", 1),
+        ("twice", "drift", 2),
+        ("twice", "high", 2),
+        ("twice", None, 0),
     ],
 )
 def test_a_gate_does_not_let_pass_what_it_could_not_judge(folder, capsys, name, fail_on, code):

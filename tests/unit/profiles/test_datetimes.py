@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from driftwell.drift import compare
+from driftwell.errors import ColumnError
 from driftwell.profiles import Reference, profile
 from driftwell.profiles.states.categorical import CategoricalState
 from driftwell.profiles.states.composite import CompositeState
@@ -79,8 +81,7 @@ def test_lag_is_event_time_minus_value() -> None:
     ref = Reference.from_data({"when": value, "timestamp": event})
     lag = state(ref.profile).facets["lag"]
     assert (lag.count, lag.missing, lag.min, lag.max, lag.mean) == (2, 2, -10.0, 60.0, 25.0)
-    assert "time" not in state(ref.profile).judged
-    assert "lag" in state(ref.profile).judged
+    assert list(state(ref.profile).judged) == ["hour_of_week", "lag"]
 
 
 def test_lag_of_rows_without_event_times_is_absent_then_missing() -> None:
@@ -88,7 +89,7 @@ def test_lag_of_rows_without_event_times_is_absent_then_missing() -> None:
     ref = Reference.from_data({"when": value, "t": value}, timestamp="t")
     without = profile({"when": value}, ref)
     assert "lag" not in state(without).facets
-    assert "time" in state(without).judged
+    assert list(state(without).judged) == ["hour_of_week"]
     both = state(without.merge(profile({"when": value, "t": value}, ref)))
     assert (both.facets["lag"].count, both.facets["lag"].missing) == (2, 2)
 
@@ -106,9 +107,52 @@ def test_far_times_do_not_crash(unit: str) -> None:
 
 def test_text_where_times_were_is_that_columns_error() -> None:
     ref = Reference.from_data({"when": pa.array([0, 1], pa.timestamp("s")), "x": [1.0, 2.0]})
-    p = profile({"when": ["2026-01-01", "2026-01-02"], "x": [1.0, 2.0]}, ref)
-    assert p.unread == {"when": "text where datetime values were expected: the type of the column changed"}
+    p = profile({"when": ["yesterday", "2026-02-30"], "x": [1.0, 2.0]}, ref)
+    assert p.unread["when"].startswith("text where datetime values were expected, no cell of it ISO 8601")
+    assert p.unread["when"].endswith(": the type of the column changed")
     assert list(p.columns) == ["x"]
+
+
+def test_times_where_categories_were_says_what_to_do() -> None:
+    ref = Reference.from_data({"day": ["2026-01-01", "2026-01-02"]})
+    p = profile({"day": [dt.date(2026, 1, 1)]}, ref)
+    assert p.unread["day"].startswith("times where categorical values were expected: the type of the column changed")
+    assert p.unread["day"].endswith(
+        "build the reference with kinds={'day': 'datetime'}, which reads times and their text"
+    )
+
+
+@pytest.mark.parametrize("given", [{"when": "datetime"}, {"when": "numeric"}])
+def test_at_construction_nothing_has_changed(given: dict[str, str]) -> None:
+    with pytest.raises(ColumnError, match=r"text where (datetime|numeric) values were expected") as caught:
+        Reference.from_data({"when": ["yesterday", "today"]}, kinds=given)
+    assert "changed" not in str(caught.value)
+
+
+def test_text_of_times_is_the_times() -> None:
+    """The same reference and the same counts as from the moments themselves, and lags behind event times as text."""
+    rng = np.random.default_rng(0)
+    moments = np.datetime64("2026-01-05", "ms") + rng.integers(0, 10**9, 300).astype("timedelta64[ms]")
+    events = moments + np.timedelta64(90, "s")
+    rows = {"when": moments, "timestamp": events}
+    texts = {name: [f"{value}Z" for value in values.astype(str)] for name, values in rows.items()}
+    ref = Reference.from_data(rows)
+    assert Reference.from_data(texts, kinds={"when": "datetime"}).id == ref.id
+    assert profile(texts, ref).to_bytes() == profile(rows, ref).to_bytes()
+    odd = state(profile({"when": [*texts["when"], "soon", None]}, ref))
+    assert (odd.count, odd.missing, odd.invalid) == (300, 2, 1)
+
+
+def test_later_rows_of_the_same_week_are_no_drift() -> None:
+    rng = np.random.default_rng(3)
+    start = np.datetime64("2026-01-05", "s")
+    before, after = (
+        {"when": start + (rng.integers(0, 604_800, n) + late).astype("timedelta64[s]")}
+        for n, late in ((5_000, 0), (1_000, 4 * 604_800))
+    )
+    found = compare(Reference.from_data(before), after).columns["when"]
+    assert found.status == "ok"
+    assert list(found.facets) == ["hour_of_week"]
 
 
 def test_all_missing_column_keeps_the_kind_of_the_reference() -> None:

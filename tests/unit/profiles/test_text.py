@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from string import punctuation
 from typing import Any
 
 import numpy as np
@@ -151,3 +152,18 @@ def test_repeats_beyond_the_cap_are_estimated() -> None:
     assert made.repeated == 0.5
     back = Profile.from_bytes(profile({"t": texts}, kinds=KINDS).to_bytes())
     assert state(back).repeated == 0.5
+
+
+def test_words_are_those_of_each_text_by_itself() -> None:
+    """Against Python, text by text: case folding that looks at neighbours, every white space, texts that repeat."""
+    rng = np.random.default_rng(4)
+    marks = np.array(list("AaΣσİß .,'(\u0300\u00ad\x1c\x85\n\u2003"))
+    texts = ["".join(row) for row in rng.choice(marks, (300, 7))]
+    texts += texts[:100] * 2
+    known = {"a", "σ", "aa"}
+    words = [part.strip(punctuation) for text in texts for part in text.lower().split()]
+    words = [word for word in words if word]
+    ref = Reference.from_data({"t": [" ".join(known)] * 40}, kinds=KINDS)
+    counts = coded(state(profile({"t": texts}, ref)), "unknown_words").counts
+    seen = sum(word in known for word in words)
+    assert counts.tolist() == [seen, len(words) - seen, 0]

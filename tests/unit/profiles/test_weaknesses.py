@@ -76,6 +76,15 @@ def test_duplicate_rows(repeated: int, severity: Severity | None) -> None:
     assert found(table).get(("duplicate_rows", None)) == severity
 
 
+def test_alike_rows_of_coarse_columns_are_not_called_a_double_load() -> None:
+    rng = np.random.default_rng(0)
+    one = {f"k{i}": rng.integers(0, 40, N) for i in range(5)}
+    table = {name: np.concatenate([values, values]) for name, values in one.items()}
+    (weakness,) = [w for w in Reference.from_data(table).check() if w.code == "duplicate_rows"]
+    assert weakness.severity == Severity.LOW
+    assert "may have been loaded twice" in weakness.message
+
+
 def test_few_categories_repeat_of_necessity() -> None:
     rng = np.random.default_rng(0)
     table = {"a": rng.integers(0, 5, N), "b": rng.choice(["x", "y"], N).tolist()}
@@ -237,6 +246,15 @@ def test_names_that_differ_by_case() -> None:
     values = sound()["age"]
     got = found({"Age": values, "age": values + 1, " age": values + 2, "city": values})
     assert [key for key in got if key[0] == "names_differ_by_case"] == [("names_differ_by_case", "Age")]
+
+
+def test_lists_of_one_length_may_be_vectors() -> None:
+    rows = np.random.default_rng(0).normal(size=(N, 3))
+    lists = [list(row) for row in rows]
+    got = found({"e": lists, "one": [row[:1] for row in lists], "odd": [lists[0][:2], *lists[1:]], "v": rows})
+    assert {key: s for key, s in got.items() if key[0] == "lists_of_one_length"} == {
+        ("lists_of_one_length", "e"): Severity.MEDIUM
+    }
 
 
 # -- as a whole ----------------------------------------------------------------------------------------------

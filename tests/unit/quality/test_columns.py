@@ -207,11 +207,11 @@ def test_new_categories_are_named_and_counted(reference):
     assert (found.status, found.count, found.examples) == ("warning", 120, ("OSLO", "?"))
 
 
-def test_categories_in_another_spelling_are_broken(reference):
+def test_categories_in_another_spelling_are_a_warning(reference):
     rows = table(300, seed=5)
     rows["city"] = np.char.upper(rows["city"])
     found = one(judged(reference, rows), "city", "allowed")
-    assert (found.status, found.count) == ("critical", 300)
+    assert (found.status, found.count) == ("warning", 300)
 
 
 def test_one_row_of_a_new_category_is_no_fault(reference):
@@ -228,12 +228,14 @@ def test_an_open_set_of_categories_teaches_no_rule():
 # -- constant and frozen -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("column", ["celsius", "age", "city", "member"])
+@pytest.mark.parametrize(
+    ("column", "status"), [("celsius", "critical"), ("age", "critical"), ("city", "warning"), ("member", "warning")]
+)
 @pytest.mark.parametrize("n", [50, 500, 5_000])
-def test_a_frozen_column_is_broken(reference, column, n):
+def test_a_frozen_column_is_broken_unless_its_value_was_common(reference, column, status, n):
     rows = inject(table(n, seed=6), "freeze", column, 1.0)
     found = one(judged(reference, rows), column, "frozen")
-    assert (found.status, found.count) == ("critical", n)
+    assert (found.status, found.count) == (status, n)
 
 
 def test_nearly_frozen_is_frozen(reference):

@@ -36,6 +36,7 @@ def test_what_is_learned(reference):
         ("age", "range"): (0.0, 79.0),
         ("age", "frozen"): 0.95,
         ("country", "type"): "categorical",
+        ("country", "invalid"): 0.01,
         ("country", "missing"): 0.05,
         ("country", "allowed"): ("NO", "SE"),
         ("country", "frozen"): 0.95,

@@ -119,7 +119,7 @@ def judge_rows(
     n, m = reference_rows.num_rows, current_rows.num_rows
     unjudged = MultivariateVerdict(method=name, status="no_data", alpha=level, n_reference=n, n_current=m)
     if min(n, m) < least:
-        few = f"the reference has {n} rows" if n < least else f"there are {m} current rows"
+        few = f"the reference has {n:,} rows" if n < least else f"there are {m:,} current rows"
         return replace(unjudged, reason=f"{few}, at least {least} are needed")
     for column in columns or ():
         if column not in kinds:
@@ -186,7 +186,7 @@ def _drawn(
     rows, limit = table.num_rows, method.row_limit
     if rows <= limit:
         return table, ()
-    note = f"{limit} of the {rows} {side} rows were drawn at random: {method.name} takes no more"
+    note = f"{limit:,} of the {rows:,} {side} rows were drawn at random: {method.name} takes no more"
     return table.take(np.sort(rng.choice(rows, limit, replace=False))), (note,)
 
 

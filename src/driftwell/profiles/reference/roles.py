@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from driftwell.errors import BadInput, ColumnError, nearest
+from driftwell.errors import BadInput, ColumnError, nearest, shown
 from driftwell.frame import (
     CodedColumn,
     Column,
@@ -55,6 +55,8 @@ def find_roles(columns: Sequence[str], given: Mapping[str, str | None]) -> dict[
     roles = {}
     for role in ROLES:
         named = given.get(role)
+        if named is not None and not isinstance(named, str):
+            raise BadInput(f"{role} is the name of a column. Got {shown(named)}")
         if named is not None and named not in columns:
             close = nearest(named, columns)
             hint = f"; did you mean {close!r}?" if close else ""
@@ -79,7 +81,11 @@ def find_features(
     check_kinds(kinds)
     columns = table.column_names
     taken = set(roles.values())
-    features = [name for name in columns if name not in taken] if feature_names is None else list(feature_names)
+    features = (
+        [name for name in columns if name not in taken]
+        if feature_names is None
+        else [str(name) for name in feature_names]
+    )
     twice = sorted(name for name, count in Counter(features).items() if count > 1)
     if twice:
         raise BadInput(f"feature_names has {', '.join(map(repr, twice))} twice: name each feature once")

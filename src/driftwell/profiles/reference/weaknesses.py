@@ -13,6 +13,7 @@ from driftwell.errors import BadInput
 from driftwell.kernels.significance import adjust
 from driftwell.profiles.reference.sampled import READ_KINDS, distinct_values, halves, is_row_number, xi_of_label
 from driftwell.profiles.states.categorical import CategoricalState, Vocabulary
+from driftwell.profiles.states.composite import CompositeState
 from driftwell.results import Severity
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ DAY, WEEK = timedelta(days=1), timedelta(days=7)
 HALVES_DISTANCE, HALVES_ALPHA = 0.1, 0.01
 UNIQUE_ROWS = 2.0  # rows a category, on average, below which a column tells rows apart rather than groups them
 LEAST_VALUES = 50
+VECTOR_LENGTH = 2
 
 CODES = (
     "too_few_rows", "missing_heavy", "constant_column", "duplicate_rows", "label_leakage", "old", "short_span",
     "halves_differ", "identifier", "near_unique_text", "names_differ_by_case",
+    "lists_of_one_length",
 )  # fmt: skip
 """Every code, in the order of the checks; ``docs/reference.md`` says what each means."""
 
@@ -156,6 +159,17 @@ def _names_differ_by_case(reference: Reference) -> Found:
             )  # fmt: skip
 
 
+def _lists_of_one_length(reference: Reference) -> Found:
+    for name, state in reference.profile.columns.items():
+        length = state.facets.get("length") if isinstance(state, CompositeState) and state.kind == "series" else None
+        if length is not None and length.min is not None and length.min == length.max and length.min >= VECTOR_LENGTH:
+            yield Weakness(
+                "lists_of_one_length", name, Severity.MEDIUM,
+                f"all lists of {name!r} have {length.min:,.0f} elements, and a series pools them: if they are vectors "
+                f"such as embeddings, give it the kind in kinds={{{name!r}: 'vector'}}",
+            )  # fmt: skip
+
+
 # -- from what was seen when it was built --------------------------------------------------------------------
 
 
@@ -168,10 +182,15 @@ def _duplicate_rows(reference: Reference) -> Found:
     possible = sum(math.log(_possible(reference, name, share)) for name in reference.profile.columns)
     if share < REPEATED_SHARE or possible < 2 * math.log(reference.n_rows):
         return
-    yield Weakness(
-        "duplicate_rows", None, Severity.MEDIUM if share >= 10 * REPEATED_SHARE else Severity.LOW,
-        f"{share:.1%} of the rows repeat an earlier row in every column: drop what was loaded twice",
-    )  # fmt: skip
+    words = f"{share:.1%} of the rows repeat an earlier row in every column"
+    if any(_possible(reference, name, share) >= reference.n_rows**2 for name in reference.profile.columns):
+        severity = Severity.MEDIUM if share >= 10 * REPEATED_SHARE else Severity.LOW
+        yield Weakness("duplicate_rows", None, severity, f"{words}: drop what was loaded twice")
+    else:  # no column has a value of its own in nearly every row, and different things can be alike in all columns
+        yield Weakness(
+            "duplicate_rows", None, Severity.LOW,
+            f"{words}: they may have been loaded twice, or be different ones that are alike; drop only the former",
+        )  # fmt: skip
 
 
 def _possible(reference: Reference, name: str, repeated: float) -> int:
@@ -180,7 +199,8 @@ def _possible(reference: Reference, name: str, repeated: float) -> int:
     if found is not None or sample is None or name not in dict(_sampled(reference)):
         return max(1, rows if found is None else found)
     distinct = distinct_values(sample, name)
-    return rows**2 if distinct >= OWN_VALUE_SHARE * sample.num_rows * (1 - repeated) else max(1, distinct)
+    both = repeated * sample.num_rows / rows  # of the sampled rows: their earlier equal was drawn as well
+    return rows**2 if distinct >= OWN_VALUE_SHARE * sample.num_rows * (1 - both) else max(1, distinct)
 
 
 def _short_span(reference: Reference) -> Found:
@@ -263,5 +283,5 @@ def _hours(span: timedelta) -> str:
 
 _CHECKS: tuple[Callable[[Reference], Found], ...] = (
     _too_few_rows, _missing_heavy, _constant_column, _duplicate_rows, _label_leakage, _short_span, _halves_differ,
-    _identifiers, _names_differ_by_case,
+    _identifiers, _names_differ_by_case, _lists_of_one_length,
 )  # fmt: skip

@@ -69,7 +69,7 @@ _TRUTH = Facet(BOOLEAN_VOCABULARY)
 
 FACETS: dict[str, dict[str, Facet]] = {
     "datetime": {
-        "time": _NUMBER,
+        "time": Facet(judged=False),  # later rows have later times, which is no change of the data
         "hour_of_week": Facet(datetimes.HOUR_OF_WEEK),
         "day_of_week": Facet(datetimes.DAY_OF_WEEK),
         "lag": _NUMBER,
@@ -175,14 +175,8 @@ class CompositeState:
 
     @property
     def judged(self) -> dict[str, Part]:
-        """The facets in which a change is drift.
-
-        ``time`` is not judged beside ``lag``: later rows have later times, which is no change of the data.
-        """
-        chosen = {name: state for name, state in self.facets.items() if FACETS[self.kind][name].judged}
-        if "lag" in chosen:
-            del chosen["time"]
-        return chosen
+        """The facets in which a change is drift."""
+        return {name: state for name, state in self.facets.items() if FACETS[self.kind][name].judged}
 
     def records_per_count(self, facet: str) -> float:
         """Records for each count of a facet: 1 where every record counts once, less where each has several elements.

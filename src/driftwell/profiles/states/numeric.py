@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.errors import BadInput, MergeError
+from driftwell.errors import BadInput, MergeError, shown
 from driftwell.frame import NumericColumn
 from driftwell.kernels import exact
 from driftwell.profiles.states.bins import PLAIN_BINS, NumericBins, finite_part, freeze_bins, sorted_values
@@ -200,8 +201,8 @@ class NumericState:
         The rank is right to within ``rank_error`` (about 1/240 in a reference's bins, far less in most grids); None
         when there is no finite value, or neither edges nor a grid are at hand.
         """
-        if not 0 <= q <= 1:
-            raise BadInput(f"q must lie in [0, 1]. Got {q}")
+        if not isinstance(q, Real) or not 0 <= q <= 1:
+            raise BadInput(f"q must be a number in [0, 1]. Got {shown(q)}")
         if self._cells is None:
             return None
         counts, lows, highs = self._cells

@@ -89,14 +89,6 @@ def _unknown_words(column: TextColumn, words: str, frequencies: Ints) -> Categor
     return _state(WORD_CELLS, counts)
 
 
-def _words(text: str) -> Iterator[str]:
-    """Parts between white space in lower case, without ASCII punctuation around them."""
-    for part in text.lower().split():
-        word = part.strip(string.punctuation)
-        if word:
-            yield word
-
-
 def _frequencies(column: TextColumn) -> Ints:
     return np.bincount(column.codes[column.codes >= 0], minlength=len(column.texts))
 
@@ -111,12 +103,25 @@ def _halves(column: TextColumn) -> tuple[Ints, Ints]:
 
 
 def _word_counts(column: TextColumn, frequencies: Ints) -> Counter[str]:
+    """Counts of the parts between white space, in lower case, without ASCII punctuation around them."""
+    parts: Counter[str] = Counter()
+    for texts, frequency in _equally_frequent(column.texts, frequencies):
+        # Texts of one frequency are split as one: a line end between them is a boundary to lower() and split() too.
+        found = "\n".join(texts).lower().split()
+        parts.update(found if frequency == 1 else {part: n * frequency for part, n in Counter(found).items()})
     counts: Counter[str] = Counter()
-    for text, count in zip(column.texts, frequencies.tolist(), strict=True):
-        if count:
-            for word in _words(text):
-                counts[word] += count
+    for part, count in parts.items():
+        counts[part.strip(string.punctuation)] += count
+    counts.pop("", None)
     return counts
+
+
+def _equally_frequent(texts: tuple[str, ...], frequencies: Ints) -> Iterator[tuple[list[str], int]]:
+    """Blocks of texts that occur equally often, with how often; those that do not occur are left out."""
+    for frequency in np.unique(frequencies[frequencies > 0]).tolist():
+        positions = np.flatnonzero(frequencies == frequency).tolist()
+        for start in range(0, len(positions), BLOCK):
+            yield [texts[i] for i in positions[start : start + BLOCK]], frequency
 
 
 def _word_hash(word: str) -> int:
@@ -141,7 +146,8 @@ def _ngram_counts(column: TextColumn) -> Ints:
         owner = np.repeat(np.arange(start, start + len(texts)), [len(text) for text in texts])
         cells = _hashed(points)
         inside = owner[: len(cells)] == owner[len(owner) - len(cells) :]
-        np.add.at(counts, cells[inside], frequencies[owner[: len(cells)][inside]])
+        weights = frequencies[owner[: len(cells)][inside]]
+        counts += np.bincount(cells[inside], weights, minlength=N_CELLS).astype(np.int64)  # exact below 2**53
     return counts
 
 

@@ -95,7 +95,7 @@ def test_rows_above_the_limit_are_drawn_by_the_seed_and_said() -> None:
     found = judge_rows("hotelling", x, y, kinds={"a": "numeric"}, seed=1)
     assert found.n_used == (100_000, 500)
     assert found.n_reference == 120_000
-    assert found.notes == ("100000 of the 120000 reference rows were drawn at random: hotelling takes no more",)
+    assert found.notes == ("100,000 of the 120,000 reference rows were drawn at random: hotelling takes no more",)
     again, other = (judge_rows("hotelling", x, y, kinds={"a": "numeric"}, seed=seed) for seed in (1, 2))
     assert again == found
     assert other.p_value != found.p_value
