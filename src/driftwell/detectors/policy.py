@@ -103,7 +103,11 @@ class Policy:
 
 
 def _names(asked: str | Sequence[str] | None) -> list[str]:
-    return [asked] if isinstance(asked, str) else list(asked or [])
+    if isinstance(asked, str):
+        return [str(asked)]
+    if not (asked is None or isinstance(asked, Sequence)) or not all(isinstance(name, str) for name in asked or ()):
+        raise BadInput(f"method is a name, a list of names or {{column: name}}. Got {asked!r}")
+    return [str(name) for name in asked or ()]  # NumPy has a text type of its own, which JSON does not know
 
 
 def _check_limit(limit: Limit | None) -> None:

@@ -51,8 +51,10 @@ class Scale:
 
         a, tail = 1 / n + 1 / m, (1 - confidence) / 2
         statistic = self._divergence(value) / a
-        low, high = (max(0.0, float(chndtrinc(statistic, groups - 1, at))) for at in (1 - tail, tail))
-        return self._value(a * low), self._value(a * high)
+        low, high = (float(chndtrinc(statistic, groups - 1, at)) for at in (1 - tail, tail))
+        # Below a billionth of the statistic the inverse is what is left of rounding, and a root would lift it.
+        low = low if low > 1e-9 * statistic else 0.0
+        return self._value(a * low), self._value(a * max(high, 0.0))
 
     def exceeds_p_value(self, value: float, threshold: float, groups: int, n: int, m: int) -> float:
         """p-value of the hypothesis that the populations are no farther apart than ``threshold``."""

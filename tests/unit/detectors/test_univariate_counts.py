@@ -40,11 +40,10 @@ def test_fisher_is_that_of_scipy(values: tuple[Any, Any], hits: int, n: int, now
     [
         (["a", "b", "c"] * 20, ["a", "b"] * 20),
         (["a", "b"] * 20, ["a", "b", "new"] * 20),
-        ([True, False, None] * 20, [True, False] * 20),
     ],
 )
 def test_fisher_compares_two_groups_only(before: list[Any], after: list[Any]) -> None:
-    with pytest.raises(InsufficientData, match=r"exactly two groups, and the column has 3 .*: use chi_squared"):
+    with pytest.raises(InsufficientData, match="exactly two groups, and the column has 3: use chi_squared"):
         pair(before, after).measure("fisher_exact")
 
 
@@ -81,3 +80,15 @@ def test_z_without_any_variation_is_no_test() -> None:
 def test_z_needs_values() -> None:
     with pytest.raises(InsufficientData, match="no values"):
         pair([True, False], [None, None]).measure("z_test")
+
+
+def test_tests_of_two_groups_leave_missing_rows_out_and_read_names() -> None:
+    plain = pair(["n"] * 70 + ["y"] * 30, ["n"] * 40 + ["y"] * 50)
+    holed = pair(["n"] * 70 + ["y"] * 30 + [None] * 9, ["n"] * 40 + ["y"] * 50 + [None] * 3)
+    assert holed.measure("fisher_exact").p_value == plain.measure("fisher_exact").p_value
+    assert plain.measure("fisher_exact").value == pytest.approx(70 * 50 / (30 * 40))  # the odds ratio by hand
+    pooled = 80 / 190
+    z = (50 / 90 - 30 / 100) / (pooled * (1 - pooled) * (1 / 100 + 1 / 90)) ** 0.5  # by hand
+    assert holed.measure("z_test").value == pytest.approx(z)
+    with pytest.raises(InsufficientData, match="exactly two groups"):
+        pair(["a", "b", "c"] * 20, ["a", "b"] * 20).measure("z_test")

@@ -138,13 +138,16 @@ class Pair:
 
     @cached_property
     def tested_groups(self) -> tuple[Counts, Counts]:
-        """The groups as tests count them: in records, and where categories are new, together with what was rare
-        already."""
+        """The groups as tests count them: in records, each new category in a cell of its own as long as all have names,
+        else together with what was rare already."""
         if isinstance(self.reference, NumericState):
             return self.in_records(*self._nearest)
         reference, current = self.categories
         if reference[-1] == current[-1] == 0:
             return self.in_records(*self.groups)
+        named = self._named_categories()
+        if named is not None:
+            return self._with_missing(*self.in_records(*named), self.in_records(*self._missing))
         folded = significance.fold_unseen(*self.in_records(reference, current), len(reference) - 1)
         return self._with_missing(*folded, self.in_records(*self._missing))
 
@@ -161,6 +164,23 @@ class Pair:
         assert isinstance(self.reference, CategoricalState)
         assert isinstance(self.current, CategoricalState)
         return self.reference.counts, self.current.counts
+
+    def _named_categories(self) -> tuple[Counts, Counts] | None:
+        """Counts of every category either side has, None where some have no name.
+
+        Sparse ones are then pooled by what both sides hold of them together: any other choice, by the reference's
+        counts alone, would see a change in every random split of the same rows.
+        """
+        sides = self.reference, self.current
+        if not all(isinstance(side, CategoricalState) and side.named for side in sides):
+            return None
+        names = sorted(set().union(*(side.newcomers for side in sides if isinstance(side, CategoricalState))))
+        reference, current = (
+            np.concatenate((side.counts[:-1], np.array([side.newcomers.get(name, 0) for name in names], np.int64)))
+            for side in sides
+            if isinstance(side, CategoricalState)
+        )
+        return reference, current
 
     @property
     def _missing(self) -> tuple[Counts, Counts]:

@@ -119,28 +119,34 @@ def tested(name: str, test: Test) -> Callable[[Pair], Measure]:
 
 
 def fisher(pair: Pair) -> Measure:
-    """Fisher's exact test of a 2×2 table; its value is the odds ratio."""
-    reference, current = pair.in_records(*pair.groups)
-    held = reference + current > 0
-    reference, current = reference[held], current[held]
-    if len(reference) > 2:
-        raise InsufficientData(
-            f"it compares exactly two groups, and the column has {len(reference)} (missing rows count as one): "
-            "use chi_squared"
-        )
+    """Fisher's exact test of a 2×2 table of the rows that hold a value; its value is the odds ratio."""
+    reference, current = _two_groups(pair)
     n, m = int(reference.sum()), int(current.sum())
     value, p = (1.0, None) if len(reference) < 2 else significance.fisher_test(reference, current)
     return Measure("fisher_exact", value, value, value, n, m, p_value=p, statistic=value)
 
 
 def proportions(pair: Pair) -> Measure:
-    """z of the shares of true among the rows that hold a value."""
-    reference, current = pair.in_records(*pair.categories)
+    """z of the shares of true, or of the second of two categories, among the rows that hold a value."""
+    if pair.kind == "boolean":
+        reference, current = pair.in_records(*pair.categories)
+    else:
+        reference, current = _two_groups(pair)
     n, m = int(reference.sum()), int(current.sum())
     if min(n, m) == 0:
         raise InsufficientData("one side has no values")
-    value, p = significance.proportions_test(int(reference[1]), n, int(current[1]), m)
+    hits = [int(side[1]) if len(side) > 1 else 0 for side in (reference, current)]
+    value, p = significance.proportions_test(hits[0], n, hits[1], m)
     return Measure("z_test", value, value, value, n, m, p_value=p, statistic=value)
+
+
+def _two_groups(pair: Pair) -> tuple[Counts, Counts]:
+    """Counts of the categories either side holds, of which there may be two at most; missing rows are left out."""
+    reference, current = pair.in_records(*pair.categories)
+    held = reference + current > 0
+    if held.sum() > 2:
+        raise InsufficientData(f"it compares exactly two groups, and the column has {held.sum()}: use chi_squared")
+    return reference[held], current[held]
 
 
 def _found(pair: Pair, distance: Distance) -> tuple[float, int, int, int]:

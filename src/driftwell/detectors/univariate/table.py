@@ -17,7 +17,6 @@ from driftwell.results import Measure
 __all__ = ["BORROWED", "DRIFT_SCORE", "METHODS", "Method", "every_method", "method", "methods"]
 
 NUMERIC = ("numeric",)
-BOOLEAN = ("boolean",)
 DISCRETE = ("categorical", "boolean")
 ALL_KINDS = (*NUMERIC, *DISCRETE)
 
@@ -119,7 +118,7 @@ _TABLE = (
     _counted("chi_squared", shares.tested("chi_squared", significance.chi_squared_test), "statistic"),
     _counted("g_test", shares.tested("g_test", significance.g_test), "statistic"),
     _counted("fisher_exact", shares.fisher, "odds ratio"),
-    _counted("z_test", shares.proportions, "statistic", BOOLEAN),
+    _counted("z_test", shares.proportions, "statistic"),
     _apart("kuiper", order.kuiper, _TENTH_OF_ROWS, order.kuiper_exceeds),
     _ordered("cramer_von_mises", order.cramer_von_mises, "statistic"),
     _ordered("anderson_darling", order.anderson_darling, "statistic", _ROWS),
