@@ -17,7 +17,6 @@ __all__ = [
     "kullback_leibler",
     "l_infinity",
     "population_stability_index",
-    "psi_expected_without_change",
     "psi_term",
     "psi_terms",
     "total_variation",
@@ -47,11 +46,6 @@ def population_stability_index(reference: Counts, current: Counts) -> float:
 def psi_terms(reference: Counts, current: Counts) -> Floats:
     """What each cell adds to the population stability index, shape ``(K,)``; none is negative."""
     return psi_term(_smoothed(reference), _smoothed(current))
-
-
-def psi_expected_without_change(cells: int, n_reference: int, n_current: int) -> float:
-    """Mean of the index when nothing changed, ``(K - 1)(1/n + 1/m)`` (Yurdakul 2018, section 3)."""
-    return (cells - 1) * (1 / n_reference + 1 / n_current)
 
 
 def kullback_leibler(reference: Counts, current: Counts) -> float:

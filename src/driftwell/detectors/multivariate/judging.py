@@ -115,7 +115,7 @@ def judge_rows(
     ('drift', True, 'x')
     """
     method, level = multivariate_method(name), check_share("alpha", alpha)
-    least, rng = check_count("min_samples", min_samples), generator(seed)
+    least, rng = max(2, check_count("min_samples", min_samples)), generator(seed)  # one row has no spread
     n, m = reference_rows.num_rows, current_rows.num_rows
     unjudged = MultivariateVerdict(method=name, status="no_data", alpha=level, n_reference=n, n_current=m)
     if min(n, m) < least:

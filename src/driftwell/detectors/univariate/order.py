@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from driftwell.detectors.univariate.pair import Pair
+from driftwell.detectors.univariate.pair import Bools, Counts, Floats, Pair
 from driftwell.errors import InsufficientData
 from driftwell.kernels import empirical, limit_tails, rank_tests, significance
 from driftwell.kernels.relevance import band_p_value
@@ -28,6 +28,9 @@ __all__ = [
     "mann_whitney",
     "wasserstein",
 ]
+
+
+Sums = tuple[Counts, Counts, Floats, Floats, Floats, Bools, float]
 
 
 def ks(pair: Pair) -> Measure:
@@ -83,17 +86,7 @@ def wasserstein(pair: Pair) -> Measure:
     if pair.distances is not None:
         low = high = pair.distances[1]
     else:
-        reference, current = pair.measured
-        assert reference.bins is not None
-        low, high = empirical.wasserstein_from_cells(
-            reference.counts,
-            current.counts,
-            reference.mean_parts,
-            current.mean_parts,
-            reference.bins.edges - reference.centre,
-            reference.bins.atoms,
-            reference.bins.unit,
-        )
+        low, high = empirical.wasserstein_from_cells(*_sums(*pair.measured))
         low, high = max(0.0, low - pair.misplaced[1]), high + pair.misplaced[1]
     return Measure("wasserstein", low, low, high, n, m)
 
@@ -105,18 +98,7 @@ def energy(pair: Pair) -> Measure:
     if pair.all_rows is not None:
         low = high = empirical.energy_from_sorted(*pair.all_rows)
     else:
-        reference, current = pair.measured
-        assert reference.bins is not None
-        low, high = empirical.energy_from_cells(
-            reference.counts,
-            current.counts,
-            reference.mean_parts,
-            current.mean_parts,
-            reference.bins.edges - reference.centre,
-            reference.bins.atoms,
-            reference.bins.unit,
-            _span(reference, current),
-        )
+        low, high = empirical.energy_from_cells(*_sums(*pair.measured), _span(*pair.measured))
         # Of F - G no more than the first is misplaced at any value, no more than the second in all.
         slack = math.sqrt(2) * math.sqrt(pair.misplaced[0]) * math.sqrt(pair.misplaced[1])
         low, high = max(0.0, low - slack), high + slack
@@ -175,6 +157,15 @@ def _independent(pair: Pair, n: int, m: int) -> float:
         return 1.0
     independent = pair.sizes(n, m)
     return (1 / n + 1 / m) / (1 / independent[0] + 1 / independent[1])
+
+
+def _sums(reference: NumericState, current: NumericState) -> Sums:
+    """Counts and sums of both sides a cell, and the cells themselves, as the bounds from cells take them."""
+    assert reference.bins is not None
+    bins = reference.bins
+    edges = bins.edges - reference.centre
+    parts = reference.mean_parts, current.mean_parts
+    return reference.counts, current.counts, *parts, edges, bins.atoms, bins.unit
 
 
 def _span(reference: NumericState, current: NumericState) -> tuple[float, float]:
