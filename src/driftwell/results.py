@@ -66,7 +66,8 @@ class Measure:
 
     ``low`` and ``high`` are certified bounds of the computed number (both equal ``value`` when it is exact);
     ``interval`` is the 95 % interval for the population value, or None where there is none. ``expected_without_change``
-    is what the sample sizes alone add to the value, ``debiased`` the value without it.
+    is what the sample sizes alone add to the value, ``debiased`` the value without it. ``sampled``: of the reference
+    only the row sample was read, ``n_reference`` rows.
     """
 
     method: str
@@ -80,6 +81,7 @@ class Measure:
     interval: tuple[float, float] | None = None
     expected_without_change: float | None = None
     debiased: float | None = None
+    sampled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def judge(pairs: Mapping[str, Pair], policy: Policy) -> dict[str, ColumnResult]:
         one = _apply(results[candidate.column], candidate, p, policy)
         judged.setdefault(candidate.column, []).append(one)
     for name, own in judged.items():
-        decisive = max(own, key=lambda r: (r.drifted, r.severity))
+        decisive = max(own, key=lambda r: (r.drifted, r.status != "no_data", r.severity))
         results[name] = replace(decisive, measures=dict(pairs[name].measures))
     return results
 
@@ -111,6 +111,9 @@ def _apply(bare: ColumnResult, candidate: _Candidate, p_adjusted: float | None, 
     measure, threshold = candidate.measure, candidate.threshold
     significant = p_adjusted is not None and p_adjusted <= policy.alpha
     relevant = threshold is None or (measure.value >= threshold and measure.value > 0)
+    if policy.decision in ("beyond_noise", "p_value") and relevant and p_adjusted is None and measure.value > 0:
+        untested = f"{measure.method} {measure.value:.3g}, but no test can say whether the sample sizes explain it"
+        return replace(bare, status="no_data", threshold=threshold, reason=untested)
     if policy.decision == "threshold":
         drifted = threshold is not None and relevant
     elif policy.decision in ("p_value", "exceeds"):
@@ -163,7 +166,8 @@ def _reason(
     measure: Measure, threshold: float | None, p: float | None, policy: Policy, significant: bool, relevant: bool
 ) -> str:
     """One sentence: the value against its threshold, and whether the sample sizes alone explain it."""
-    sizes = f"{measure.n_reference:,} reference and {measure.n_current:,} current rows"
+    sampled = "sampled " if measure.sampled else ""
+    sizes = f"{measure.n_reference:,} {sampled}reference and {measure.n_current:,} current rows"
     against = "" if threshold is None else f" {'reaches' if relevant else 'stays below'} its threshold {threshold:.3g}"
     chance = "no test applies" if p is None else f"adjusted p {f'= {p:.2g}' if p >= 1e-16 else '< 1e-16'}"
     verdict = "more than the sample sizes explain" if significant else "within what the sample sizes explain"

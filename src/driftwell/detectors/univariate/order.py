@@ -125,7 +125,10 @@ def anderson_darling(pair: Pair) -> Measure:
         raise InsufficientData("it needs four values in all")
     value, untied = rank_tests.anderson_darling(cells.reference, cells.current)
     p = limit_tails.anderson_darling_p_value(untied, _independent(pair, n, m))
-    return Measure("anderson_darling", value, value, value, *pair.sizes(n, m), p_value=p, statistic=untied)
+    sampled = pair.sampled and n < pair.reference.count
+    return Measure(
+        "anderson_darling", value, value, value, *pair.sizes(n, m), p_value=p, statistic=untied, sampled=sampled
+    )
 
 
 def mann_whitney(pair: Pair) -> Measure:
