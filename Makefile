@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: dev demo test test-all lint bench peers browser clean
+.PHONY: dev demo test test-all lint bench peers browser servers clean
 
 dev: $(STAMP)
 
@@ -20,7 +20,15 @@ $(STAMP): pyproject.toml constraints/dev.txt
 browser:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; }
 
-test: dev browser lint
+# The stores are tested against the real servers: Debian's, started by the tests on free ports and stopped again.
+servers:
+	@missing=""; \
+	  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	  command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	  command -v influxd >/dev/null || missing="$$missing influxdb"; \
+	  [ -z "$$missing" ] || { $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+test: dev browser servers lint
 	$(BIN)/python -m pytest tests
 
 lint: dev

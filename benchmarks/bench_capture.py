@@ -1,5 +1,8 @@
 """What recording costs: on the caller's thread relative to `json.dumps` of the same features, and through to the store.
 
+Both durabilities: `queued` (in memory when the call returns) and `journal` (in the spool on disk). Then the memory of a
+process that records at full rate while its store is dead; `--dead-store SECONDS` says for how long.
+
 Both are timed call by call in turns, in one run, against a real SQLite file, while the recorder's thread stores what
 has been offered. The clock's own cost is measured and taken off. Three numbers a row: the ratio of the medians, of the
 99th percentiles, and the median microseconds.
@@ -7,8 +10,10 @@ has been offered. The clock's own cost is measured and taken off. Three numbers 
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
+import os
 import random
 import tempfile
 import time
@@ -17,10 +22,14 @@ from collections.abc import Callable
 import numpy as np
 
 import driftwell as dw
+from driftwell.capture.recorder import Recorder
+from driftwell.capture.spool import Spool
+from driftwell.errors import StoreError
 
 CALLS = 10_000
 ROUND = 100
 STORED_ROWS = 30_000
+DEAD_SECONDS = 20.0
 
 
 def features_of(width: int, rng: random.Random) -> dict[str, object]:
@@ -71,25 +80,82 @@ def rows_to_the_store(monitor: dw.Monitor) -> tuple[float, float]:
     return STORED_ROWS / (offered - start), STORED_ROWS / (stored - start)
 
 
-def main() -> None:
-    """Print the figures, and stop with an error if a record was lost."""
+class DeadStore:
+    """Fails whatever it is asked."""
+
+    url = "dead://"
+
+    def append(self, *args: object) -> None:
+        raise StoreError("the store is dead")
+
+    recent = add_labels = append
+
+
+def resident_mb() -> float:
+    """Memory of this process in MB (Linux)."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def memory_under_a_dead_store(durability: str, seconds: float) -> None:
+    """Print memory and numbers while one thread records as fast as it can and nothing can be stored."""
+    rows = [features_of(20, random.Random(i)) for i in range(1_000)]
     with tempfile.TemporaryDirectory() as folder:
-        monitor = dw.Monitor("bench", version="v1", store=f"sqlite:///{folder}/bench.db")
+        recorder = Recorder(
+            DeadStore(),  # type: ignore[arg-type]
+            reference_for=lambda model, version: None,
+            leaf_builder=lambda reference: lambda batch: [],
+            spool=Spool(f"{folder}/spool", most_bytes=256 * 1024**2),
+            durability=durability,
+            queue_bytes=32 * 1024**2,
+        )
+        shown = [resident_mb()]
+        start = time.monotonic()
+        for quarter in range(1, 5):
+            while time.monotonic() < start + seconds * quarter / 4:
+                for row in rows:
+                    recorder.offer("bench", "v1", row, 1, score=0.7)
+            shown.append(resident_mb())
+        stats = recorder.stats()
+        recorder.close(0.0)
+    print(
+        f"{durability}, dead store for {seconds:g} s: RSS {' → '.join(f'{one:.0f}' for one in shown)} MB at start and"
+        f" each quarter; {stats['offered']:,} offered, {stats['waiting']:,} wait, dropped {stats['dropped']}"
+    )
+
+
+def costs_of(durability: str) -> None:
+    """Print what a record costs, and stop with an error if one was lost."""
+    with tempfile.TemporaryDirectory() as folder:
+        monitor = dw.Monitor("bench", version="v1", store=f"sqlite:///{folder}/bench.db", durability=durability)
         for width in (20, 200):
             gc.collect()
             p50, p99, microseconds = compare_with_json(monitor, width)
             print(
-                f"record_prediction, {width:3} features: {p50:.2f} × json.dumps at p50, {p99:.2f} × at p99"
-                f" ({microseconds:.1f} µs)"
+                f"record_prediction, {durability}, {width:3} features: {p50:.2f} × json.dumps at p50, {p99:.2f} × at"
+                f" p99 ({microseconds:.1f} µs)"
             )
             monitor.flush()
         offered, stored = rows_to_the_store(monitor)
-        print(f"one thread, 20 features: {offered:,.0f} rows/s offered, {stored:,.0f} rows/s from call to stored")
+        print(
+            f"one thread, {durability}, 20 features: {offered:,.0f} rows/s offered, {stored:,.0f} rows/s from call to"
+            " stored"
+        )
         stats = monitor.stats()
         monitor.close()
     if stats["stored"] != stats["offered"]:
         raise SystemExit(f"records were lost: {stats['dropped'] | stats['rejected']}")
 
 
+def main(dead_seconds: float = DEAD_SECONDS) -> None:
+    """Print the figures."""
+    for durability in ("queued", "journal"):
+        costs_of(durability)
+    for durability in ("queued", "journal"):
+        memory_under_a_dead_store(durability, dead_seconds)
+
+
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dead-store", type=float, default=DEAD_SECONDS, metavar="SECONDS")
+    main(parser.parse_args().dead_store)

@@ -1,9 +1,8 @@
-"""How fast four processes store predictions in one SQLite file, relative to what SQLite alone can do.
+"""How fast predictions are stored in one SQLite file, read as columns, labelled and pruned; next to SQLite alone.
 
-Each appends batches of 1,000 rows with 20 float features through ``SQLiteStore.append``; the yardstick is one
-process that writes blobs of the same bytes with a bare ``executemany``, a transaction a batch, in the same run,
-without and with the index rows by which a prediction is found again.
-Afterwards every row must be there once, with its leaf.
+Four processes append batches of 1,000 rows with 10 and with 100 float features through ``SQLiteStore.append``. The
+yardstick is one process that writes the same rows with a bare ``executemany`` into a plain table, a column a feature,
+with an index by id, a transaction a batch, in the same run. Afterwards every row must be there once, with its leaf.
 """
 
 from __future__ import annotations
@@ -19,23 +18,20 @@ import numpy as np
 import pyarrow as pa
 
 from driftwell.stores import open_store
-from driftwell.stores.base import HOUR_US, ROW_COLUMNS, Leaf, PredictionBatch
-from driftwell.stores.sqlite.encoding import columns_of, encode
+from driftwell.stores.base import HOUR_US, ROW_COLUMNS, Label, Leaf, PredictionBatch
+from driftwell.stores.sqlite import SQLiteStore
 
 PROCESSES = 4
-BATCHES = 60
+BATCHES = {10: 60, 100: 25}  # batches of each process, by the number of features
 ROWS = 1_000
-FEATURES = 20
 NOON = 490_908 * HOUR_US  # 2026-01-01T12:00Z
 LEAF = bytes(16_000)  # about the size of a profile of so many rows
 
 
-def make_batch(process: int, number: int) -> PredictionBatch:
+def make_batch(process: int, number: int, features: int) -> PredictionBatch:
     """Random floats that do not compress; ids that ascend within a process, as UUIDv7 do."""
     rng = np.random.default_rng((process, number))
-    features = pa.StructArray.from_arrays(
-        [pa.array(rng.normal(size=ROWS)) for _ in range(FEATURES)], [f"f{i}" for i in range(FEATURES)]
-    )
+    values = [pa.array(rng.normal(size=ROWS)) for _ in range(features)]
     first = number * ROWS
     times = NOON + (np.arange(ROWS) + first) * 1_000
     columns = {name: pa.nulls(ROWS, pa.string()) for name in ROW_COLUMNS} | {
@@ -44,7 +40,7 @@ def make_batch(process: int, number: int) -> PredictionBatch:
         "prediction": pa.array(["1"] * ROWS),
         "score": pa.array(rng.random(ROWS)),
         "latency_seconds": pa.array(rng.random(ROWS)),
-        "features": features,
+        "features": pa.StructArray.from_arrays(values, [f"f{i}" for i in range(features)]),
     }
     hashes = rng.integers(1 << 62, size=ROWS)
     return PredictionBatch(f"{process}-{number}", "bench", "v1", pa.table(columns), hashes, NOON)
@@ -55,10 +51,12 @@ def one_leaf(batch: PredictionBatch) -> list[Leaf]:
     return [Leaf("bench", "v1", None, NOON, "bench", len(batch), LEAF)]
 
 
-def append_all(url: str, process: int, start: Barrier, seconds: multiprocessing.SimpleQueue[list[float]]) -> None:
+def append_all(
+    url: str, process: int, features: int, start: Barrier, seconds: multiprocessing.SimpleQueue[list[float]]
+) -> None:
     """One writer: makes its batches, waits for the others, appends them, reports the seconds of each."""
     store = open_store(url)
-    batches = [make_batch(process, number) for number in range(BATCHES)]
+    batches = [make_batch(process, number, features) for number in range(BATCHES[features])]
     start.wait()
     taken = []
     for batch in batches:
@@ -70,11 +68,11 @@ def append_all(url: str, process: int, start: Barrier, seconds: multiprocessing.
     store.close()
 
 
-def four_processes(url: str) -> tuple[float, list[float]]:
+def four_processes(url: str, features: int) -> tuple[float, list[float]]:
     """Seconds from the common start to the last commit, and the seconds of every append."""
     spawn = multiprocessing.get_context("spawn")
     start, seconds = spawn.Barrier(PROCESSES + 1), spawn.SimpleQueue()
-    writers = [spawn.Process(target=append_all, args=(url, p, start, seconds)) for p in range(PROCESSES)]
+    writers = [spawn.Process(target=append_all, args=(url, p, features, start, seconds)) for p in range(PROCESSES)]
     for writer in writers:
         writer.start()
     start.wait()
@@ -87,54 +85,88 @@ def four_processes(url: str) -> tuple[float, list[float]]:
     return whole, taken
 
 
-def bare_sqlite(path: Path, *, with_rows: bool) -> float:
-    """Seconds in which one process writes as many blobs of the same bytes, a transaction each.
-
-    ``with_rows`` also writes the 1,000 indexed rows of each batch, into the store's own table.
-    """
-    open_store(f"sqlite:///{path}").close()
-    blobs = [encode(columns_of(make_batch(0, number).rows))[1] for number in range(8)]
+def bare_sqlite(path: Path, features: int) -> float:
+    """Seconds in which one process writes as many of the same rows into a plain table, a transaction a batch."""
     connection = apsw.Connection(str(path))
+    connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "normal")
-    connection.execute("CREATE TABLE blobs (id INTEGER PRIMARY KEY, blob BLOB)")
-    sql = f"INSERT INTO predictions VALUES ({', '.join('?' * 12)})"
+    names = ", ".join(f"f{i} REAL" for i in range(features))
+    connection.execute(f"CREATE TABLE plain (id TEXT PRIMARY KEY, time_us INTEGER, score REAL, latency REAL, {names})")
+    sql = f"INSERT INTO plain VALUES ({', '.join('?' * (4 + features))})"
+    batches = [plain_rows(make_batch(process, number, features)) for process in range(2) for number in range(4)]
     before = time.perf_counter()
-    for number in range(PROCESSES * BATCHES):
+    for number in range(PROCESSES * BATCHES[features]):
         with connection:
-            connection.executemany("INSERT INTO blobs (blob) VALUES (?)", [(blobs[number % 8],)])
-            if with_rows:
-                keys = range(number * ROWS, (number + 1) * ROWS)
-                connection.executemany(sql, ((k, 1, f"{k:040}", k, k, "1", k / 7, *[None] * 5) for k in keys))
+            rows = ((f"{number:06}{row[0]}", *row[1:]) for row in batches[number % len(batches)])
+            connection.executemany(sql, rows)
     whole = time.perf_counter() - before
     connection.close()
     return whole
 
 
-def main() -> None:
-    """Print rows per second, the ratio, the slowest appends, and whether all is there exactly once."""
-    total = PROCESSES * BATCHES * ROWS
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/bench.db"
-        open_store(url).close()
-        whole, taken = four_processes(url)
-        bare = bare_sqlite(Path(folder) / "blobs.db", with_rows=False)
-        indexed = bare_sqlite(Path(folder) / "rows.db", with_rows=True)
-        store = open_store(url)
-        stored = store.count("bench", "v1", 0, NOON * 2)
-        in_leaves = sum(leaf.n for leaf in store.leaves("bench", "v1", 0, NOON * 2))
-        rows = store.read("bench", "v1", 0, NOON * 2, columns=["prediction_id"])
-        distinct = len(set(rows["prediction_id"].to_pylist()))
-        size = store.info()["bytes"]
-        store.close()
-    print(f"store, {PROCESSES} processes, {FEATURES} float features: {total / whole:,.0f} rows/s")
-    print(f"  one process, bare blobs:               {total / bare:,.0f} rows/s; ratio {bare / whole:.2f}")
-    print(f"  one process, bare blobs and index rows: {total / indexed:,.0f} rows/s; ratio {indexed / whole:.2f}")
+def plain_rows(batch: PredictionBatch) -> list[tuple[object, ...]]:
+    """The rows as tuples, which the yardstick gets for nothing."""
+    rows = batch.rows
+    columns = [rows.column(name).to_pylist() for name in ("prediction_id", "score", "latency_seconds")]
+    times = rows.column("timestamp").cast("int64").to_pylist()
+    values = [child.to_pylist() for child in rows.column("features").combine_chunks().flatten()]
+    return list(zip(columns[0], times, *columns[1:], *values, strict=True))
+
+
+def storing(folder: str, features: int) -> None:
+    """Four writers; rows per second next to the yardstick, and whether all is there exactly once."""
+    total = PROCESSES * BATCHES[features] * ROWS
+    url = f"sqlite:///{folder}/bench-{features}.db"
+    open_store(url).close()
+    whole, taken = four_processes(url, features)
+    bare = bare_sqlite(Path(folder) / f"plain-{features}.db", features)
+    store = SQLiteStore(url.removeprefix("sqlite:///"))
+    stored = store.count("bench", "v1", 0, NOON * 2)
+    in_leaves = sum(leaf.n for leaf in store.leaves("bench", "v1", 0, NOON * 2))
+    rows = store.read("bench", "v1", 0, NOON * 2, columns=["prediction_id"])
+    distinct = len(set(rows["prediction_id"].to_pylist()))
+    size = store.info()["bytes"]
+    print(f"store, {PROCESSES} processes, {features} float features: {total / whole:,.0f} rows/s, ", end="")
+    print(f"SQLite's own executemany by one: {total / bare:,.0f} rows/s; ratio {bare / whole:.2f}")
     p50, p99, worst = np.quantile(taken, [0.5, 0.99, 1.0]) * 1e3
     print(f"  one append of {ROWS:,} rows: p50 {p50:.0f} ms, p99 {p99:.0f} ms, worst {worst:.0f} ms")
     print(f"  {total:,} rows sent, {stored:,} stored, {in_leaves:,} in leaves, {distinct:,} distinct ids")
     print(f"  {size / total:.0f} bytes a row on disk")
     if not total == stored == in_leaves == distinct:
         raise SystemExit("rows were lost or stored twice")
+    if features == max(BATCHES):
+        reading_and_labels(store, rows["prediction_id"].to_pylist())
+    store.close()
+
+
+def reading_and_labels(store: SQLiteStore, ids: list[str]) -> None:
+    """A window as columns, labels joined, rows pruned and predictions deleted, each timed once."""
+    begin = time.perf_counter()
+    window = store.read("bench", "v1", 0, NOON * 2, limit=100_000)
+    seconds = time.perf_counter() - begin
+    values = window.num_rows * (window.num_columns - 13)
+    print(f"  a window of {window.num_rows:,} x {window.num_columns - 13} as columns: {seconds * 1e3:.0f} ms, ", end="")
+    print(f"{values / seconds / 1e6:.0f} million values/s")
+    begin = time.perf_counter()
+    matched = 0
+    for first in range(0, len(ids), ROWS):
+        matched += store.add_labels([Label(i, "1", NOON) for i in ids[first : first + ROWS]]).matched
+    seconds = time.perf_counter() - begin
+    print(f"  labels joined: {matched / seconds:,.0f} a second, {matched:,} of {len(ids):,}")
+    begin = time.perf_counter()
+    deleted = store.delete(prediction_ids=ids[::2_000])
+    seconds = time.perf_counter() - begin
+    print(f"  {deleted} predictions deleted from {deleted} batches, and looked for in the file: {seconds:.2f} s")
+    begin = time.perf_counter()
+    pruned = store.prune(rows_before_us=NOON + 1)
+    print(f"  {pruned.rows:,} rows pruned: {time.perf_counter() - begin:.2f} s")
+
+
+def main() -> None:
+    """Print rows per second, the ratio, the slowest appends, and what reading, labels and pruning cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        for features in BATCHES:
+            storing(folder, features)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import driftwell
+from driftwell.client import Client
 from driftwell.config import SETTINGS
 
 DOCS = Path(__file__).parent
@@ -55,11 +56,16 @@ def api() -> str:
     for section, names in SECTIONS.items():
         out.append(f"## {section}\n")
         for name in names:
-            thing = getattr(driftwell, name)
-            out.append(f"### dw.{name}\n\n```text\n{name}{_signature(thing)}\n```\n\n{_prose(words(thing, name))}\n")
-            if inspect.isclass(thing):
-                out += _members(thing)
+            out += _entry(f"dw.{name}", getattr(driftwell, name))
+    out.append("## Other processes\n")
+    out += _entry("driftwell.client.Client", Client)
     return "\n".join(out)
+
+
+def _entry(title: str, thing: Any) -> list[str]:
+    name = title.rpartition(".")[2]
+    text = f"### {title}\n\n```text\n{name}{_signature(thing)}\n```\n\n{_prose(words(thing, name))}\n"
+    return [text, *(_members(thing) if inspect.isclass(thing) else ())]
 
 
 def _members(thing: type) -> list[str]:

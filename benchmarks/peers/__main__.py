@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import driftwell as dw
-from benchmarks.peers import inputs
+from benchmarks.peers import inputs, recorders
 from benchmarks.peers.environments import INSTALLS, ROOT, run
 from driftwell.detectors.conventions import CONVENTIONS
 
@@ -78,6 +78,11 @@ def golden(answers: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     named = [word for word in sys.argv[1:] if not word.startswith("--")] or list(INSTALLS)
+    if set(named) & set(recorders.PEERS):
+        recorders.main()
+    named = [name for name in named if name not in recorders.PEERS]
+    if not named:
+        return
     answers = [run(peer) for peer in named]
     results, spent = ours(), own_seconds()
     for answer in answers:

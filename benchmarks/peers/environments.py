@@ -24,6 +24,8 @@ INSTALLS: dict[str, Sequence[Sequence[str]]] = {
     ],
     "alibi": [["alibi-detect==0.13.0"]],  # takes NumPy 1.26
     "frouros": [["frouros==0.9.0"]],  # takes NumPy 2.1 and scipy 1.14
+    "whylogs": [["whylogs==1.6.4", "numpy<2", "pandas<3"]],  # fails with NumPy 2
+    "bentoml": [["bentoml==1.4.39"]],
 }
 
 

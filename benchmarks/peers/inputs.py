@@ -42,6 +42,19 @@ def wide(rows: int = 100_000, width: int = 20) -> tuple[dict[str, np.ndarray], d
     return tuple({name: rng.normal(size=rows) for name in names} for _ in range(2))  # type: ignore[return-value]
 
 
+def records(rows: int = 2_000, width: int = 20) -> list[dict[str, object]]:
+    """Rows as an application has them, for the recorders: numbers, every fifth a short text."""
+    rng = np.random.default_rng(10)
+    names = [f"feature_{i:03}" for i in range(width)]
+    return [
+        {
+            name: str(rng.choice(["UA", "DL", "AA"])) if i % 5 == 4 else float(rng.normal(0, 100))
+            for i, name in enumerate(names)
+        }
+        for _ in range(rows)
+    ]
+
+
 def _weighted(rng: np.random.Generator, rows: int, *weights: float) -> np.ndarray:
     """Positions 0, 1, … with these weights."""
     return np.searchsorted(np.cumsum(weights) / np.sum(weights), rng.random(rows), "right").astype(np.int64)

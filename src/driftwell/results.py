@@ -252,7 +252,8 @@ class CheckResult:
 
     ``status`` is ``ok``, ``warning``, ``critical``, ``no_data`` or ``error``. ``drift`` and ``performance`` hold
     the full reports of their parts as plain dicts, or None where the part did not run (``reason`` says why).
-    ``coverage`` is stored ÷ offered records of the window where losses are known, else None.
+    ``coverage`` is stored ÷ (stored + lost) records of the hours that the window touches, losses by the hour of their
+    arrival; None where nothing was offered, or for rows that are not in the store.
     """
 
     check_id: str

@@ -477,8 +477,8 @@ REFUSED: list[tuple[str, str, dict[str, Any], int]] = [
     ("POST", "/api/v1/predictions", {"content": b" " * (16 * 2**20 + 1), "headers": JSON}, 413),
     ("POST", "/api/v1/feedback", {"content": b" " * (16 * 2**20 + 1), "headers": JSON}, 413),
     ("POST", "/api/v1/predictions", {"content": b"x", "headers": {"content-type": "text/csv"}}, 415),
-    ("POST", "/api/v1/predictions", {"content": b"x", "headers": {"content-type": "application/vnd.apache.arrow.stream"}}, 415),  # noqa: E501
-    ("POST", "/api/v1/predictions", {"json": {"specversion": "1.0"}, "headers": {"content-type": "application/cloudevents+json"}}, 415),  # noqa: E501
+    ("POST", "/api/v1/predictions", {"content": b"x", "headers": {"content-type": "application/vnd.apache.arrow.stream"}}, 422),  # noqa: E501
+    ("POST", "/api/v1/predictions", {"json": {"specversion": "1.0"}, "headers": {"content-type": "application/cloudevents+json"}}, 422),  # noqa: E501
     ("POST", "/api/v1/feedback", {"content": b"x"}, 415),
     ("PUT", "/api/v1/models/full/reference", {"content": b"x", "headers": {"content-type": "text/csv"}}, 415),
     ("POST", "/api/v1/monitoring/check-drift", {"json": {}}, 415),
@@ -519,6 +519,9 @@ NAMED_OTHERWISE = {
 def test_of_several_models_one_must_be_named(service, verb, path):
     label = {"prediction_id": "x", "true_label": 1}
     body = {"json": label if path.endswith(("feedback", "predictions")) else {}} if verb == "POST" else {}
+    if path.endswith("cloudevents"):
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"features": {}}}
+        body = {"json": event, "headers": {"content-type": "application/cloudevents+json"}}
     answer = service.client.request(verb, path, **body)
     assert answer.status_code == 422, answer.text
     assert "full" in answer.text

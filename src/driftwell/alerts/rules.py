@@ -155,6 +155,13 @@ BUILT_IN_RULES: tuple[AlertRule, ...] = (
         group="traffic",
         summary="No predictions of the model have been recorded.",
     ),
+    AlertRule(
+        "ModelCaptureLoss",
+        "coverage < 0.99",
+        "warning",
+        group="capture",
+        summary="Predictions of the model could not be recorded: queue, spool or store did not keep up.",
+    ),
 )
 """The rules of a monitor that was given none."""
 
@@ -315,10 +322,10 @@ def metrics_of(check: Mapping[str, Any]) -> dict[str, float]:
     Always ``sample_count`` and ``severity`` (0 none to 3 high). Where drift was judged: ``drift_detected``
     (0 or 1), ``drift_severity``, ``n_drifted`` (features), ``max_drift_score``. Where outputs were: ``output_drift``,
     and of each ``prediction_drift``, ``score_drift``, ``confidence_drift`` (0 or 1) with its ``…_drift_value``. Where
-    performance was:
-    ``performance_degraded``, ``performance_severity`` and each realized metric by its name (``f1_score``
-    beside ``f1``). Where quality was: ``quality_failed`` (rules), ``quality_severity`` and ``broken_columns``.
-    ``coverage`` where losses are known. What was not judged is absent, so that no rule takes silence for health.
+    performance was: ``performance_degraded``, ``performance_severity`` and each realized metric by its name
+    (``f1_score`` beside ``f1``). Where quality was: ``quality_failed`` (rules), ``quality_severity`` and
+    ``broken_columns``. ``coverage`` (stored of offered, 0 to 1) where anything was offered. What was not judged is
+    absent, so that no rule takes silence for health.
     """
     raw: dict[str, Any] = {
         "sample_count": check.get("sample_count", check.get("n_predictions")),

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
-from driftwell.capture.exchange import Exchange
-from driftwell.capture.ids import is_kept, is_usable, new_id
+from driftwell.capture.ids import is_kept, new_id
+from driftwell.capture.passage import App, Message, Passage, Receive, Scope, Send, by_name, id_in, in_thread
 from driftwell.capture.paths import Extractor, Side, extractor
 from driftwell.capture.records import Deferred
 from driftwell.config import MonitorSettings
 from driftwell.errors import BadInput
 
-__all__ = ["CaptureMiddleware", "ExchangeSink", "Watched"]
+if TYPE_CHECKING:
+    from driftwell.capture.redaction import Redaction
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["CaptureMiddleware", "ExchangeSink", "Watched"]
 
 SHUTDOWN_SECONDS = 5.0
 METHODS = frozenset({"POST", "PUT", "PATCH"})
-_STREAMS = (b"text/event-stream", b"application/x-ndjson", b"application/jsonl", b"application/json-seq")
 _SIDES: dict[str, tuple[Side, ...]] = {
     "features": ("request",),
     "prediction": ("response",),
@@ -39,10 +34,29 @@ _SIDES: dict[str, tuple[Side, ...]] = {
 
 
 class ExchangeSink(Protocol):
-    """The part of the recorder that the middleware uses; none of it raises, only ``flush`` waits."""
+    """The part of the recorder that the middleware uses; none of it raises, and only ``flush`` and
+    ``offer_exchange_now`` wait."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is recorded at all."""
+
+    @property
+    def journaling(self) -> bool:
+        """Whether a record must be in the spool before the answer is."""
+
+    @property
+    def redact_for(self) -> Callable[[str], Redaction | None]:
+        """The redaction of a model."""
+
+    def names_for(self, model: str, version: str) -> Sequence[str] | None:
+        """The names of features given by position; None where nobody knows them."""
 
     def offer_exchange(self, exchange: Deferred) -> None:
         """Take one exchange, to be read on the recorder's thread."""
+
+    def offer_exchange_now(self, exchange: Deferred) -> None:
+        """Read one exchange and put its records into the spool; returns when they are there."""
 
     def note_skipped(self, model: str, version: str, reason: str) -> None:
         """Count a request that was passed over."""
@@ -99,7 +113,7 @@ class CaptureMiddleware:
         id must then be known before the answer is: it is the header named by ``prediction_id``, or made, and the
         JSON is not searched. An answer that already has this header keeps it, and its value is the id.
     max_body
-        Bytes of a request or a response beyond which an exchange is not recorded.
+        Bytes of a request or a response, unpacked, beyond which an exchange is not recorded.
     sample
         Share of the requests that is recorded, decided by the hash of the id in the header where there is one. The
         ``sample`` of the monitor holds too: the smaller share is recorded, of the others nothing is copied.
@@ -116,7 +130,10 @@ class CaptureMiddleware:
     above and exceptions count as ``errors`` in ``monitor.stats()``; what is passed over is counted under ``skipped``:
     ``not_json``, ``streaming``, ``encoded``, ``too_large``, ``incomplete``, ``status``, ``sampled``.
 
-    Body and status are never altered. Cost while the application answers: references to the chunks of both bodies.
+    Body and status are never altered. Cost while the application answers: references to the chunks of both bodies;
+    they are parsed, and unpacked where they are gzip (to ``max_body`` at most), on the recorder's thread. With the
+    monitor's ``durability="journal"`` that happens on another thread before the last part of the answer is sent, so
+    that an answered request outlives the process. While the recorder is switched off everything passes untouched.
     """
 
     def __init__(
@@ -159,28 +176,34 @@ class CaptureMiddleware:
         self.response_id_header = _header_name(response_id_header) if response_id_header is not None else None
         self.max_body = max_body
         self.sample = sample
+        self.names_for = partial(monitor.recorder.names_for, monitor.name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, and watch it if it is a prediction."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, self._flush_at_the_end(send))
-            return
+        recorder = self.monitor.recorder
         if scope["type"] != "http" or scope.get("method") not in METHODS or not self._is_endpoint(scope):
+            told = self._flush_at_the_end(send) if scope["type"] == "lifespan" else send
+            await self.app(scope, receive, told)
+            return
+        if not recorder.enabled:
             await self.app(scope, receive, send)
             return
-        pass_ = _Passage(self, scope, receive, send)
-        if self.sample < 1 and not is_kept(pass_.decide_id(), self.sample):
-            self.monitor.recorder.note_skipped(self.monitor.name, self.monitor.version, "sampled")
-            await self.app(scope, receive, send)
-            return
-        await pass_.run()
+        headers = by_name(scope.get("headers", ()))
+        given = id_in(headers, self.id_header)
+        if self.sample < 1:
+            given = given or new_id()
+            if not is_kept(given, self.sample):
+                recorder.note_skipped(self.monitor.name, self.monitor.version, "sampled")
+                await self.app(scope, receive, send)
+                return
+        await Passage(self, scope, receive, send, headers, given).run()
 
     def _flush_at_the_end(self, send: Send) -> Send:
         """Store what waits before the server is told that all is shut down: it may then die of SIGTERM at once."""
 
         async def sent(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                await asyncio.to_thread(self.monitor.recorder.flush, SHUTDOWN_SECONDS)
+                await in_thread(self.monitor.recorder.flush, SHUTDOWN_SECONDS)
             await send(message)
 
         return sent
@@ -190,156 +213,5 @@ class CaptureMiddleware:
         return bool(path == self.path or (root and path == root + self.path))
 
 
-class _Passage:
-    """One request and its response while they pass."""
-
-    def __init__(self, outer: CaptureMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
-        self._outer = outer
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._started = time.perf_counter()
-        self._latency = 0.0
-        self._request = _Body(outer.max_body)
-        self._response = _Body(outer.max_body)
-        self._status = 0
-        self._skip = _unreadable(scope.get("headers", ()), missing_is_json=True)
-        self._id = _id_in(scope.get("headers", ()), outer.id_header)
-        self._told = False
-        self._ended = False
-
-    def decide_id(self) -> str:
-        """The id of the request, made now if no header gave one."""
-        if self._id is None:
-            self._id = new_id()
-        return self._id
-
-    async def run(self) -> None:
-        """Pass the call on."""
-        try:
-            await self._outer.app(self._scope, self._receive_and_see, self._send_and_see)
-        except Exception:
-            self._end(failed=not self._response.complete)  # a client may be gone before its answer
-            raise
-        finally:
-            self._end()
-
-    async def _receive_and_see(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._request.see(message)
-        return message
-
-    async def _send_and_see(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = self._start(message)
-        elif message["type"] == "http.response.body":
-            self._response.see(message)
-            self._latency = time.perf_counter() - self._started
-        await self._send(message)
-        if self._response.complete:
-            self._end()
-
-    def _start(self, message: Message) -> Message:
-        """Note what kind of answer it is, and tell the client the id where that is wanted."""
-        headers = list(message.get("headers", ()))
-        self._status = message["status"]
-        self._skip = self._skip or _unreadable(headers, missing_is_json=False)
-        self._id = self._id or _id_in(headers, self._outer.id_header)
-        name = self._outer.response_id_header
-        if name is None:
-            return message
-        self._told = True
-        own = _id_in(headers, name)
-        if own is not None:
-            self._id = own
-            return message
-        headers.append((name, self.decide_id().encode("latin-1")))
-        return {**message, "headers": headers}
-
-    def _end(self, failed: bool = False) -> None:
-        """Hand the exchange over, or count why not; only the first call counts."""
-        if self._ended:
-            return
-        self._ended = True
-        monitor = self._outer.monitor
-        if failed or self._status >= 500:
-            monitor.recorder.note_error(monitor.name, monitor.version)
-            return
-        reason = self._why_not()
-        if reason is not None:
-            monitor.recorder.note_skipped(monitor.name, monitor.version, reason)
-            return
-        monitor.recorder.offer_exchange(
-            Exchange(
-                model=monitor.name,
-                version=monitor.version,
-                extractors=self._outer.extractors,
-                request=self._request.content(),
-                response=self._response.content(),
-                endpoint=self._scope["path"],
-                status=self._status,
-                latency_seconds=self._latency,
-                ended=time.time(),
-                shared_id=self._id,
-                told=self._told,
-            )
-        )
-
-    def _why_not(self) -> str | None:
-        if not self._response.complete:
-            return "incomplete"
-        if not 200 <= self._status < 300:
-            return "status"
-        if self._skip is not None:
-            return self._skip
-        if self._request.too_large or self._response.too_large:
-            return "too_large"
-        return None if self._request.complete else "incomplete"
-
-
-class _Body:
-    """The chunks of a body up to a number of bytes; one that is larger is forgotten."""
-
-    def __init__(self, most: int) -> None:
-        self._left = most
-        self._chunks: list[bytes] = []
-        self.complete = False
-        self.too_large = False
-
-    def see(self, message: Message) -> None:
-        """Keep the chunk of a message."""
-        chunk = bytes(message.get("body") or b"")
-        self.complete = not message.get("more_body", False)
-        self._left -= len(chunk)
-        if self._left >= 0:
-            self._chunks.append(chunk)
-        else:
-            self.too_large = True
-            self._chunks.clear()
-
-    def content(self) -> bytes:
-        """All of it."""
-        return b"".join(self._chunks)
-
-
 def _header_name(name: str) -> bytes:
     return name.lower().encode("latin-1", "replace")
-
-
-def _id_in(headers: Iterable[tuple[bytes, bytes]], name: bytes | None) -> str | None:
-    """The id a header gives, if it can be one."""
-    found = next((value.decode("latin-1") for key, value in headers if key.lower() == name), "")
-    return found if is_usable(found) else None
-
-
-def _unreadable(headers: Iterable[tuple[bytes, bytes]], *, missing_is_json: bool) -> str | None:
-    """Why a body of these headers is not read, None where it is JSON."""
-    found = {key.lower(): value.lower() for key, value in headers}
-    if found.get(b"content-encoding", b"identity") != b"identity":
-        return "encoded"
-    kind = found.get(b"content-type", b"").split(b";")[0].strip()
-    if kind in _STREAMS:
-        return "streaming"
-    is_json = kind == b"application/json" or kind.endswith(b"+json") or (not kind and missing_is_json)
-    return None if is_json else "not_json"

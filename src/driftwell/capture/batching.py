@@ -17,7 +17,7 @@ import numpy.typing as npt
 from driftwell.capture import fields
 from driftwell.capture.cells import Cells, Shape, named_cells
 from driftwell.capture.fields import Notes
-from driftwell.capture.ids import is_usable, new_id
+from driftwell.capture.ids import is_usable
 from driftwell.capture.readers import ARROW_TYPES, read_column
 from driftwell.capture.records import Fields, Record, TableRows
 from driftwell.capture.snapshot import RefusedError, Unread, thaw
@@ -68,7 +68,7 @@ class _Columns(NamedTuple):
     invalid: dict[int, dict[str, str]]
 
 
-def batch_of_records(model: str, version: str, records: Sequence[Record], shape: Shape) -> Prepared:
+def batch_of_records(batch_id: str, model: str, version: str, records: Sequence[Record], shape: Shape) -> Prepared:
     """Read records of one model version; what cannot be kept is counted in ``notes.rejected``."""
     notes = Notes()
     rows: list[Row] = []
@@ -92,10 +92,10 @@ def batch_of_records(model: str, version: str, records: Sequence[Record], shape:
     names = shape.names_of(cells, notes.ignored)
     columns = _read_columns({n: [c.get(n) if c else None for c in cells] for n in names}, shape)
     absent = [own is None for own in cells]
-    return _prepared(model, version, rows, columns, absent, labels, notes, arrived_us)
+    return _prepared(batch_id, model, version, rows, columns, absent, labels, notes, arrived_us)
 
 
-def batch_of_table(item: TableRows, shape: Shape) -> Prepared:
+def batch_of_table(batch_id: str, item: TableRows, shape: Shape) -> Prepared:
     """Read rows of a table; what cannot be kept is counted in ``notes.rejected``."""
     notes = Notes()
     arrived_us = round(item.arrived * 1e6)
@@ -114,7 +114,8 @@ def batch_of_table(item: TableRows, shape: Shape) -> Prepared:
     if len(kept) < item.rows:
         found = {name: [values[i] for i in kept] for name, values in found.items()}
     columns = _read_columns(found, shape)
-    return _prepared(item.model, item.version, rows, columns, [False] * len(rows), labels, notes, arrived_us)
+    absent = [False] * len(rows)
+    return _prepared(batch_id, item.model, item.version, rows, columns, absent, labels, notes, arrived_us)
 
 
 def label_of(prediction_id: str, true_label: Any, timestamp: Any, arrived_us: int, model: str | None) -> Label:
@@ -195,6 +196,7 @@ def _read_columns(found: dict[str, list[Any]], shape: Shape) -> _Columns:
 
 
 def _prepared(
+    batch_id: str,
     model: str,
     version: str,
     rows: Sequence[Row],
@@ -208,7 +210,7 @@ def _prepared(
         msgspec.json.encode(columns.invalid[i]).decode() if i in columns.invalid else None for i in range(len(rows))
     ]
     batch = PredictionBatch(
-        batch_id=new_id(),
+        batch_id=batch_id,
         model=model,
         version=version,
         rows=_table(rows, columns, absent, invalid),

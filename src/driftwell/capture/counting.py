@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from driftwell.results import isoformat
-from driftwell.stores.base import AppendResult, LabelCounts
+from driftwell.stores.base import HOUR_US, AppendResult, LabelCounts
 
 __all__ = ["LATENCY_EDGES", "Counting", "LabelTally", "Tally"]
 
@@ -25,7 +26,11 @@ MOST_PLACES = 1_000
 
 @dataclass(slots=True)
 class Tally:
-    """Records of one model version: ``offered = stored + waiting + sum(dropped) + sum(rejected)``."""
+    """Records of one model version: ``offered = stored + waiting + sum(dropped) + sum(rejected)``.
+
+    ``recovered`` are those of ``stored`` that another process left in its spool, ``unjournaled`` those offered that
+    could not be written there.
+    """
 
     offered: int = 0
     stored: int = 0
@@ -39,18 +44,32 @@ class Tally:
     ignored: Counter[str] = field(default_factory=Counter)
     latency_counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_EDGES) + 1))
     latency_sum: float = 0.0
+    recovered: int = 0
+    unjournaled: int = 0
+    lost: Counter[tuple[int, str]] = field(default_factory=Counter)  # by hour of arrival and reason
 
-    def settle(self, rows: int, result: AppendResult, rejected: Counter[str]) -> None:
-        """``rows`` that waited were stored or rejected."""
+    def settle(self, rows: int, result: AppendResult, arrived: float) -> None:
+        """``rows`` that waited were stored or told to be there already."""
         self.waiting -= rows
         self.stored += result.stored
-        self.rejected.update(rejected)
-        self.rejected.update(_filled({"duplicate": result.duplicate, "conflict": result.conflict}))
+        self.reject(_filled({"duplicate": result.duplicate, "conflict": result.conflict}), arrived)
 
-    def lose(self, rows: int, reason: str) -> None:
-        """``rows`` that waited are given up."""
-        self.waiting -= rows
+    def recover(self, stored: int) -> None:
+        """Rows that another process left behind are stored now."""
+        self.offered += stored
+        self.stored += stored
+        self.recovered += stored
+
+    def reject(self, reasons: Mapping[str, int], arrived: float) -> None:
+        """Rows cannot be kept; ``arrived`` is when they came, in seconds since 1970."""
+        self.rejected.update(reasons)
+        for reason, n in reasons.items():
+            self.lost[_hour(arrived), f"rejected.{reason}"] += n
+
+    def drop(self, rows: int, reason: str, arrived: float) -> None:
+        """Rows are given up."""
         self.dropped[reason] += rows
+        self.lost[_hour(arrived), f"dropped.{reason}"] += rows
 
     def ignore(self, names: Counter[str]) -> None:
         """Count cells of features that are not kept; only the first names are told apart."""
@@ -77,6 +96,8 @@ class LabelTally:
     ambiguous: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    unjournaled: int = 0
 
     def hand_over(self, other: LabelTally) -> LabelTally:
         """One label that waited turns out to belong to another tally, which is returned."""
@@ -89,21 +110,30 @@ class LabelTally:
     def settle(self, fate: LabelCounts) -> None:
         """One label that waited was added."""
         self.waiting -= 1
+        self.count_fate(fate)
+
+    def count_fate(self, fate: LabelCounts) -> None:
+        """Count what became of one label."""
         self.matched += fate.matched
         self.early += fate.early
         self.duplicate += fate.duplicate
         self.conflicting += fate.conflicting
         self.ambiguous += len(fate.ambiguous)
 
+    def recover(self, fate: LabelCounts) -> None:
+        """One label that another process left behind was added; one that was there already counts nowhere."""
+        if not fate.duplicate:
+            self.offered += 1
+            self.count_fate(fate)
+
     def reject(self, reason: str) -> None:
         """One label that waited cannot be kept."""
         self.waiting -= 1
         self.rejected[reason] += 1
 
-    def lose(self, reason: str) -> None:
-        """One label that waited is given up."""
-        self.waiting -= 1
-        self.dropped[reason] += 1
+    def drop(self, count: int, reason: str, arrived: float) -> None:
+        """Labels are given up; only those of records are told by hour."""
+        self.dropped[reason] += count
 
 
 class Counting:
@@ -132,7 +162,7 @@ class Counting:
         known = (model, version) in self._tallies or len(self._tallies) < MOST_PLACES
         tally = self.tally(model, version) if known else self.tally("", "")
         tally.offered += sum(reasons.values())
-        tally.rejected.update(reasons)
+        tally.reject(reasons, time.time())
 
     def refuse_labels(self, model: str | None, reasons: Mapping[str, int]) -> None:
         """The same for labels."""
@@ -155,6 +185,12 @@ class Counting:
                 found.update({f"{kind} rejected ({reason})": n for reason, n in one.rejected.items()})
             return found
 
+    def lost_by_hour(self) -> dict[tuple[str, str, int, str], int]:
+        """Records lost so far by model, version, hour of arrival (microseconds since 1970) and reason."""
+        with self.lock:
+            places = self._tallies.items()
+            return {(m, v, hour, reason): n for (m, v), t in places for (hour, reason), n in t.lost.items()}
+
     def stats(self, model: str | None, version: str | None) -> dict[str, Any]:
         """Everything counted, at one moment, over the model versions asked for."""
         with self.lock:
@@ -163,7 +199,7 @@ class Counting:
             return {
                 **{name: sum(getattr(t, name) for t in chosen) for name in ("offered", "stored", "waiting")},
                 **{name: _total(getattr(t, name) for t in chosen) for name in ("dropped", "rejected")},
-                "recovered": 0,
+                **{name: sum(getattr(t, name) for t in chosen) for name in ("recovered", "unjournaled")},
                 "last_success": _moment(self.last_success),
                 "labels": _label_stats(labels),
                 **{name: sum(getattr(t, name) for t in chosen) for name in ("skewed", "sampled_out", "errors")},
@@ -174,13 +210,18 @@ class Counting:
 
 
 def _label_stats(tallies: list[LabelTally]) -> dict[str, Any]:
-    counted = ("matched", "early", "duplicate", "conflicting", "ambiguous", "offered", "waiting")
+    counted = ("matched", "early", "duplicate", "conflicting", "ambiguous", "offered", "waiting", "unjournaled")
     return {
         **{name: sum(getattr(t, name) for t in tallies) for name in counted},
         "expired": 0,
         "dropped": _total(t.dropped for t in tallies),
         "rejected": _total(t.rejected for t in tallies),
+        "skipped": _total(t.skipped for t in tallies),
     }
+
+
+def _hour(seconds: float) -> int:
+    return int(seconds * 1e6) // HOUR_US * HOUR_US
 
 
 def _total(counters: Any) -> dict[str, int]:

@@ -5,10 +5,12 @@ All of it happens on the recorder's thread; while the application answers, only 
 
 from __future__ import annotations
 
+import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,18 +20,25 @@ from driftwell.capture.paths import MISSING, Extractor
 from driftwell.capture.records import FIELDS, Expansion, Record, make_record
 from driftwell.capture.snapshot import RefusedError
 
+if TYPE_CHECKING:
+    from driftwell.capture.redaction import Redaction
+
 __all__ = ["Exchange"]
 
 MAX_ROWS = 100_000
 """Rows of one exchange; more are refused, since each takes much more memory than its text."""
 
+POLITE_EXCHANGES = 16
+"""After so many the application's threads may run: Python alone would make them wait for 5 ms."""
+
+_turns = count()
 _OVERHEAD_BYTES = 1_000
 _ANSWERS = ("prediction", "score", "probability")
 _CONTEXT = ("timestamp", "segment", "entity_id", "version")
+_JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """One answered request as bytes.
 
     Attributes
@@ -40,6 +49,14 @@ class Exchange:
         The id of the request: one of a header, used when the JSON has none; None when there was none either.
     told
         The client was told ``shared_id`` in a response header, so it is the id whatever the JSON says.
+    most
+        Bytes up to which a compressed body is unpacked.
+    packed
+        Whether the request and the response are gzip.
+    redaction
+        Applied to each row before it is frozen.
+    names_for
+        ``names_for(version)``: the names of features given by position, None where nobody knows them.
     """
 
     model: str
@@ -53,6 +70,10 @@ class Exchange:
     ended: float
     shared_id: str | None
     told: bool
+    most: int = 0
+    packed: tuple[bool, bool] = (False, False)
+    redaction: Redaction | None = None
+    names_for: Callable[[str], Sequence[str] | None] = lambda version: None
 
     @property
     def rows(self) -> int:
@@ -66,17 +87,22 @@ class Exchange:
 
     def expand(self) -> Expansion:
         """The records of the exchange; rows that cannot be told apart are refused together."""
+        if not next(_turns) % POLITE_EXCHANGES:
+            time.sleep(0)
         try:
-            request, response = msgspec.json.decode(self.request), msgspec.json.decode(self.response)
+            request = _decode(self.request, self.packed[0], self.most)
+            response = _decode(self.response, self.packed[1], self.most)
+        except _PackedError as packed:
+            return Expansion(skipped=str(packed))
         except (ValueError, RecursionError):
             return Expansion(skipped="not_json")
         try:
             found = self._extracted(request, response)
         except RefusedError as refused:
-            return Expansion(refused=Counter({refused.reason: 1}), cause=refused.__cause__)
+            return Expansion(refused=Counter({refused.reason: 1}), cause=self._told_cause(refused.__cause__))
         rows = _row_count(found)
         try:
-            return self._records(found, rows)
+            return Expansion([self._record(found, None, 0, 1)]) if rows is None else self._records(found, rows)
         except RefusedError as refused:
             return Expansion(refused=Counter({refused.reason: 1 if rows is None else rows}))
 
@@ -84,40 +110,54 @@ class Exchange:
         found = {}
         for name, extract in self.extractors.items():
             try:
-                found[name] = _as_list(extract(request, response))
+                value = extract(request, response)
             except (Exception, SystemExit) as exc:
                 raise RefusedError("extractor") from exc
-            if found[name] is MISSING:
+            if value is MISSING:
                 if name in ("features", "prediction"):
                     raise RefusedError(f"{name}_not_found")
-                found[name] = None
+                value = None
+            found[name] = value if type(value) in _JSON_TYPES else _as_list(value)
         return found
 
-    def _records(self, found: Mapping[str, Any], rows: int | None) -> Expansion:
-        """``rows`` None: the exchange is about one row by itself."""
-        if rows is not None and rows > MAX_ROWS:
+    def _told_cause(self, cause: BaseException | None) -> BaseException | None:
+        """What may be said in the log: the message of an error may quote what redaction would have taken away."""
+        return cause if self.redaction is None or cause is None else RuntimeError(f"raised {type(cause).__name__}")
+
+    def _records(self, found: Mapping[str, Any], rows: int) -> Expansion:
+        if rows > MAX_ROWS:
             raise RefusedError("too_many_rows")
-        count = 1 if rows is None else rows
         columns = {name: _spread(name, found.get(name), rows) for name in ("features", *_ANSWERS, *_CONTEXT)}
-        ids = self._ids(found.get("prediction_id"), rows)
+        own_id = self._ids(found.get("prediction_id"), rows)
         records: list[Record] = []
         refused: Counter[str] = Counter()
-        for i in range(count):
+        for i in range(rows):
             row = {name: column(i) for name, column in columns.items()}
-            row["latency_seconds"] = self.latency_seconds
-            row["metadata"] = {
-                "endpoint": self.endpoint,
-                "batch_index": i,
-                "batch_size": count,
-                "status": self.status,
-            }
-            version = self.version if row["version"] is None else str(row["version"])
-            values = [row.get(name) for name in FIELDS]
             try:
-                records.append(make_record(self.model, version, ids(i), self.ended, row["features"], values))
+                records.append(self._record(row, own_id(i), i, rows))
             except RefusedError as one:
                 refused[one.reason] += 1
         return Expansion(records, refused)
+
+    def _record(self, row: Mapping[str, Any], prediction_id: str | None, index: int, rows: int) -> Record:
+        """One row; without an id it is the only one of the exchange."""
+        get = row.get
+        metadata = {"endpoint": self.endpoint, "batch_index": index, "batch_size": rows, "status": self.status}
+        answers = [get(name) for name in _ANSWERS]
+        if prediction_id is None:
+            prediction_id = self._ids(get("prediction_id"), None)(0)
+            answers = [value[0] if type(value) is list and len(value) == 1 else value for value in answers]
+        version = self.version if get("version") is None else str(row["version"])
+        values: Sequence[Any] = (
+            *answers, get("timestamp"), get("segment"), get("entity_id"), self.latency_seconds, metadata, None,
+        )  # fmt: skip
+        features = get("features")
+        if self.redaction is not None:
+            names = self.names_for(version)
+            features, fields = self.redaction.apply(features, dict(zip(FIELDS, values, strict=True)), names)
+            values = [fields[name] for name in FIELDS]
+            prediction_id = self.redaction.id(prediction_id)
+        return make_record(self.model, version, prediction_id, self.ended, features, values)
 
     def _ids(self, given: Any, rows: int | None) -> Callable[[int], str]:
         """The id of each row: its own, or that of the request with ``:0, :1, …`` behind it where rows are many."""
@@ -128,6 +168,23 @@ class Exchange:
         if shared is None:
             return lambda i: new_id()
         return (lambda i: f"{shared}:{i}") if (rows or 1) > 1 else (lambda i: str(shared))
+
+
+class _PackedError(Exception):
+    """A compressed body that is not unpacked; its text is the word it is counted under."""
+
+
+def _decode(body: bytes, packed: bool, most: int) -> Any:
+    """The JSON of a body; raises ``_PackedError`` for gzip that is broken, or larger than ``most`` bytes unpacked."""
+    if packed:
+        unpacking = zlib.decompressobj(wbits=31)
+        try:
+            body = unpacking.decompress(body, most + 1)
+        except zlib.error as exc:
+            raise _PackedError("encoded") from exc
+        if len(body) > most or not unpacking.eof:
+            raise _PackedError("too_large" if len(body) > most else "encoded")
+    return msgspec.json.decode(body)
 
 
 def _as_list(value: Any) -> Any:
@@ -147,14 +204,11 @@ def _row_count(found: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _spread(name: str, value: Any, rows: int | None) -> Callable[[int], Any]:
+def _spread(name: str, value: Any, rows: int) -> Callable[[int], Any]:
     """The value of each row: of a list its own, of anything else the same for all.
 
     Raises ``RefusedError`` for a list that is not as long as there are rows, and for one answer to several.
     """
-    if rows is None:
-        alone = value[0] if name in _ANSWERS and isinstance(value, list) and len(value) == 1 else value
-        return lambda i: alone
     if isinstance(value, list) and len(value) == rows:
         return value.__getitem__
     shared = not isinstance(value, list) and (value is None or name in _CONTEXT)

@@ -49,10 +49,20 @@ def extractor(where: Any, name: str, *sides: Side) -> Extractor | None:
         raise BadInput(f"{name} is a dotted path such as 'x', or a function of (request, response). Got {where!r}")
     parts = where.split(".") if where else []
 
+    if sides == ("request",):
+        return lambda request, response: look_up(request, parts)
+    if sides == ("response",):
+        return lambda request, response: look_up(response, parts)
+
     def extract(request: Any, response: Any) -> Any:
-        documents = {"request": request, "response": response}
-        found = [value for side in sides if (value := look_up(documents[side], parts)) is not MISSING]
-        return next((value for value in found if value is not None), None if found else MISSING)
+        found = MISSING
+        for side in sides:
+            value = look_up(request if side == "request" else response, parts)
+            if value is not MISSING:
+                found = value
+            if value is not MISSING and value is not None:
+                break
+        return found
 
     return extract
 

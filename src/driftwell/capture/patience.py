@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from driftwell.capture.counting import Counting
 from driftwell.capture.queue import Queue
@@ -16,6 +17,7 @@ logger = logging.getLogger("driftwell.capture")
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
 QUIET_SECONDS = 60.0
+RELIEF_AFTER = 3
 
 
 class Seldom:
@@ -41,11 +43,13 @@ class Seldom:
 class Backoff:
     """Pauses after failures of the store, longer each time and never the same, until it works or time is up.
 
-    Whoever waits for a flush or a close ends the pause, so that a store which is back is noticed at once.
+    Whoever waits for a flush or a close ends the pause, so that a store which is back is noticed at once. After some
+    failures, or with little room left, ``relieve`` is called, and again whenever the queue fills up in a pause.
     """
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, relieve: Callable[[], None] = lambda: None) -> None:
         self._queue = queue
+        self._relieve = relieve
         self._failures = 0
         self._deadline: float | None = None
         self._seldom = Seldom()
@@ -68,14 +72,22 @@ class Backoff:
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         if self._deadline is not None:
             pause = min(pause, max(0.0, self._deadline - time.monotonic()))
-        self._queue.wake.wait(pause)
-        self._queue.wake.clear()
+        end = time.monotonic() + pause
+        while not self._queue.hurried:
+            if self._failures >= RELIEF_AFTER or self._queue.is_half_full:
+                self._relieve()
+            self._queue.wake.wait(max(0.0, end - time.monotonic()))
+            self._queue.wake.clear()
+            if time.monotonic() >= end:
+                return
+        self._queue.hurried = False
 
     def worked(self) -> None:
         """The store answers: start afresh."""
         if self._failures:
             logger.warning("the store works again after %d failed tries", self._failures)
             self._failures = 0
+            self._queue.hurried = False
             self._seldom.forget("failed")
 
 

@@ -5,24 +5,42 @@ Nothing here raises, blocks or grows without bound; whatever is not stored is co
 
 from __future__ import annotations
 
-import atexit
 import logging
-import threading
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from driftwell.capture.adoption import Adoption
 from driftwell.capture.batching import rows_as_dicts
-from driftwell.capture.counting import Counting
+from driftwell.capture.cells import Shape
+from driftwell.capture.counting import Counting, LabelTally, Tally
 from driftwell.capture.ids import IdSource, id_from, is_kept
+from driftwell.capture.journal import Journal
+from driftwell.capture.losses import LossBook
 from driftwell.capture.patience import Backoff, LossReport, Seldom
-from driftwell.capture.processes import finish_with_child, survive_forks
+from driftwell.capture.processes import survive_forks
 from driftwell.capture.queue import Queue
-from driftwell.capture.records import Deferred, LabelItem, LabelTicket, Record, TableRows, make_record
+from driftwell.capture.records import (
+    FIELDS,
+    Bundle,
+    Deferred,
+    Item,
+    LabelItem,
+    LabelTicket,
+    Record,
+    Redaction,
+    TableRows,
+    make_record,
+)
 from driftwell.capture.snapshot import RefusedError, freeze
+from driftwell.capture.spool import Spool
 from driftwell.capture.tables import own_table, roles_of, slices_of
-from driftwell.capture.writer import Item, ReferenceFor, TransformFor, Writer
-from driftwell.stores.base import LabelCounts, LeafBuilder, PredictionStore
+from driftwell.capture.worker import Worker
+from driftwell.capture.writer import ReferenceFor, TransformFor, Writer
+from driftwell.errors import ConfigError
+from driftwell.stores.base import LabelCounts, LeafBuilder, Loss, PredictionStore
 from driftwell.stores.transform import Transform
 
 if TYPE_CHECKING:
@@ -34,14 +52,12 @@ logger = logging.getLogger("driftwell.capture")
 
 TABLE_SECONDS = 5.0
 WAKE_AT_ROWS = 1_000
-BATCH_ROWS = 10_000
-BATCH_BYTES = 32 * 1024**2
 CLOSE_SECONDS = 10.0
-EXIT_SECONDS = 5.0
+SWITCH = "DRIFTWELL_DISABLED"
 
 
 class Recorder:
-    """Queue and writer of all models of a process.
+    """Takes the records of all models of a process.
 
     Parameters
     ----------
@@ -54,17 +70,33 @@ class Recorder:
     kinds
         Kinds of features that no reference decides.
     queue_records, queue_bytes
-        Bounds of what waits, the part being stored included. What comes on top is dropped and counted.
+        Bounds of what waits in memory, the part being stored included. What comes on top is dropped and counted, or
+        with ``durability="journal"`` waits on disk.
     flush_seconds
         How long a record waits at most before it is stored; a thousand of them wait no longer.
     clock
         Seconds since 1970.
     transform_for
         What leaves of a model do to features; says here under which names they are recorded.
+    spool
+        Where records wait on disk: what memory should not hold while the store fails, what is left at the end, and
+        with ``durability="journal"`` every record. What processes that are gone left there is stored, too.
+    durability
+        ``"queued"``: a record is in memory when a call returns. ``"journal"``: it is in the spool.
+    redact_for
+        What must not be kept of a model's records; applied before anything else.
+    losses_to
+        Is told about every 10 seconds, on the recorder's thread, what was dropped and rejected so far.
+
+    Attributes
+    ----------
+    enabled
+        False: nothing is taken, what is offered counts as ``skipped["disabled"]``. ``DRIFTWELL_DISABLED=1`` in the
+        environment sets it so from the start.
 
     Notes
     -----
-    A forked child starts with an empty queue, counts of its own and its own thread; what waited is stored by the
+    A forked child starts with an empty queue, counts, files and a thread of its own; what waited is stored by the
     parent. At exit what waits is stored for up to 5 seconds.
     """
 
@@ -80,23 +112,58 @@ class Recorder:
         flush_seconds: float = 1.0,
         clock: Callable[[], float] = time.time,
         transform_for: TransformFor = lambda model: Transform(),
+        spool: Spool | None = None,
+        durability: str = "queued",
+        redact_for: Callable[[str], Redaction | None] = lambda model: None,
+        losses_to: Callable[[Sequence[Loss]], None] | None = None,
     ) -> None:
+        if durability not in ("queued", "journal"):
+            raise ConfigError(f"durability is 'queued' or 'journal'. Got {durability!r}")
+        if durability == "journal" and spool is None:
+            raise ConfigError("durability 'journal' needs a folder for its spool: name one with spool_dir")
         self._reference_for = reference_for
         self._transform_for = transform_for
-        self._flush_seconds = flush_seconds
+        self.redact_for = redact_for
         self._clock = clock
         self._ids = IdSource()
         self._counting = Counting()
-        self._queue = Queue(self._counting, queue_records, queue_bytes, min(WAKE_AT_ROWS, queue_records))
-        self._backoff = Backoff(self._queue)
-        self._losses = LossReport(self._counting)
-        self._seldom = Seldom()
+        self._queue = Queue(self._counting, queue_records, queue_bytes, min(WAKE_AT_ROWS, max(1, queue_records // 2)))
+        self._backoff = Backoff(self._queue, lambda: self._journal.relieve())
         self._writer = Writer(
-            store, reference_for, leaf_builder, kinds or {}, self._counting, self._backoff, transform_for
+            store,
+            reference_for,
+            leaf_builder,
+            kinds or {},
+            self._counting,
+            self._backoff,
+            transform_for,
+            keep=lambda: self._journal.keep_current(),
         )
-        self._thread: threading.Thread | None = None
+        self._journal = Journal(
+            self._queue,
+            self._counting,
+            spool,
+            journaling=durability == "journal",
+            expand=self._writer.expand,
+            is_over=lambda: self._backoff.is_over,
+        )
+        self._adoption = Adoption(spool)
+        self._worker = Worker(
+            self._queue,
+            self._journal,
+            self._adoption,
+            self._writer,
+            self._backoff,
+            LossReport(self._counting),
+            LossBook(self._counting, losses_to),
+            flush_seconds,
+        )
+        self.journaling = self._journal.journaling
+        self._seldom = Seldom()
+        self.enabled = os.environ.get(SWITCH, "").strip().lower() in ("", "0", "false", "no", "off")
         survive_forks(self)
-        atexit.register(self._at_exit)
+        if spool is not None and self.enabled:
+            self._worker.start()
 
     # -- offering --------------------------------------------------------------------------------------------
 
@@ -126,12 +193,14 @@ class Recorder:
         made = None
         try:
             arrived = self._clock()
+            if not self.enabled:
+                return self._skip(model, version, arrived, prediction_id)
             if type(model) is not str or type(version) is not str:
                 model, version = id_from(model), id_from(version)
             made = self._ids.make(arrived) if prediction_id is None else id_from(prediction_id)
             if keep < 1.0 and not is_kept(made, keep):
                 return self._sample_out(model, version, made)
-            values = (
+            values: Sequence[Any] = (
                 prediction,
                 score,
                 probability,
@@ -142,9 +211,15 @@ class Recorder:
                 metadata,
                 true_label,
             )
-            record = make_record(model, version, made, arrived, features, values)
-            if self._queue.put(record, self._counting.tally(model, version), 1) and self._thread is None:
-                self._start()
+            redaction = self.redact_for(model)
+            kept = made
+            if redaction is not None:
+                names = None if isinstance(features, Mapping) else self.names_for(model, version)
+                kept = redaction.id(made)
+                features, fields = redaction.apply(features, dict(zip(FIELDS, values, strict=True)), names)
+                values = [fields.get(name) for name in FIELDS]
+            record = make_record(model, version, kept, arrived, features, values)
+            self._take(record, self._counting.tally(model, version), 1)
             return made
         except RefusedError as refused:
             return self._refuse(model, version, made, refused.reason)
@@ -162,12 +237,25 @@ class Recorder:
         name another ``model`` or ``version`` go there.
         """
         try:
+            arrived = self._clock()
+            if not self.enabled:
+                self._skip(model, version, arrived, None)
+                return []
             reference, transform = self._reference_for(model, version), self._transform_for(model)
             found = own_table(table, reference, transform)
-            arrived = self._clock()
-            ids, items = slices_of(model, version, found, roles_of(found, roles, reference), arrived, self._ids)
+            names = roles_of(found, roles, reference)
+            redaction = self.redact_for(model)
+            if redaction is not None:
+                found = redaction.apply_table(found, names)
+                names = {role: column for role, column in names.items() if column in found.column_names}
+            ids, items = slices_of(model, version, found, names, arrived, self._ids)
             patient = True
             for item in items:
+                if redaction is not None:
+                    item = _without_ids(item, redaction)
+                if self.journaling:
+                    self._take(item, self._counting.tally(item.model, item.version), item.rows)
+                    continue
                 patient = patient and (self.room() >= item.rows or self.flush(TABLE_SECONDS))
                 self._offer_rows(item)
             return ids
@@ -183,13 +271,19 @@ class Recorder:
         self, prediction_id: Any, true_label: Any, *, model: str | None = None, timestamp: Any = None
     ) -> LabelTicket:
         """Take one label, early or late; never raises, never blocks. The ticket tells what became of it."""
-        ticket = LabelTicket(self._queue.wake.set)
+        ticket = LabelTicket(self._queue.hurry)
         try:
-            frozen = freeze((true_label, timestamp))
-            item = LabelItem(model, id_from(prediction_id), self._clock(), frozen, ticket)
-            if self._queue.put(item, self._counting.labels(model), 1):
-                if self._thread is None:
-                    self._start()
+            if not self.enabled:
+                with self._counting.lock:
+                    self._counting.labels(model).skipped["disabled"] += 1
+                ticket.settle(LabelCounts())
+                return ticket
+            kept = id_from(prediction_id)
+            redaction = None if model is None else self.redact_for(model)
+            if redaction is not None:
+                kept, true_label = redaction.id(kept), redaction.label(true_label)
+            item = LabelItem(model, kept, self._clock(), freeze((true_label, timestamp)), ticket)
+            if self._take(item, self._counting.labels(model), 1):
                 return ticket
         except Exception:  # noqa: BLE001 - a public call of the recorder never raises, whatever it is given
             with self._counting.lock:
@@ -201,9 +295,26 @@ class Recorder:
 
     def offer_exchange(self, exchange: Deferred) -> None:
         """Take something that is read on the recorder's thread; its rows are counted when it is. Never blocks."""
-        tally = self._counting.tally(exchange.model, exchange.version)
-        if self._queue.put(exchange, tally, 0) and self._thread is None:
-            self._start()
+        if not self.enabled:
+            self.note_skipped(exchange.model, exchange.version, "disabled")
+        elif self._queue.put(exchange, self._counting.tally(exchange.model, exchange.version), 0):
+            self._wake_up()
+
+    def offer_exchange_now(self, exchange: Deferred) -> None:
+        """Take something, read it and write it to the spool before this call returns; never raises.
+
+        Without ``journaling`` it is ``offer_exchange``.
+        """
+        if not self.journaling or not self.enabled:
+            self.offer_exchange(exchange)
+            return
+        try:
+            records = self._writer.read(exchange)
+            counts = [(self._counting.tally(one.model, one.version), 1) for one in records]
+            if records and self._journal.put(Bundle(records), counts):
+                self._wake_up()
+        except Exception:
+            logger.exception("a defect of the recorder: please report it")
 
     def note_refused(self, model: str, version: str, reasons: Mapping[str, int]) -> None:
         """Count records that were refused where they were posted, by reason."""
@@ -225,20 +336,46 @@ class Recorder:
         with self._counting.lock:
             self._counting.tally(model, version).errors += 1
 
+    def _take(self, item: Item, tally: Tally | LabelTally, rows: int) -> bool:
+        if self.journaling:
+            kept = self._journal.put(item, ((tally, rows),))
+        else:
+            kept = self._queue.put(item, tally, rows)
+        if kept:
+            self._wake_up()
+        return kept
+
+    def _wake_up(self) -> None:
+        if self._worker.thread is None:
+            self._worker.start()
+
     def _offer_rows(self, item: TableRows) -> None:
         """As many rows as there is room for; the newest are dropped."""
         room = min(self._queue.room(), item.rows)
-        tally = self._counting.tally(item.model, item.version)
         for part in (item.cut(0, room), item.cut(room, item.rows)):
-            if part.rows and self._queue.put(part, tally, part.rows) and self._thread is None:
-                self._start()
+            if part.rows:
+                self._take(part, self._counting.tally(item.model, item.version), part.rows)
+
+    def names_for(self, model: str, version: str) -> list[str] | None:
+        """The names of features given by position; None where no reference says them."""
+        try:
+            reference, transform = self._reference_for(model, version), self._transform_for(model)
+        except Exception:  # noqa: BLE001 - a record is worth more than the names of its positions
+            return None
+        if reference is None or transform.preprocess is not None:
+            return None
+        return list(Shape.of(reference, transform.feature_map).kinds)
+
+    def _skip(self, model: Any, version: Any, arrived: float, prediction_id: Any) -> str:
+        self.note_skipped(str(model), str(version), "disabled")
+        return self._ids.make(arrived) if prediction_id is None else id_from(prediction_id)
 
     def _refuse(self, model: Any, version: Any, made: str | None, reason: str) -> str:
         place = (model, version) if isinstance(model, str) and isinstance(version, str) else ("", "")
         with self._counting.lock:
             tally = self._counting.tally(*place)
             tally.offered += 1
-            tally.rejected[reason] += 1
+            tally.reject({reason: 1}, time.time())
         return self._ids.make(time.time()) if made is None else made
 
     def _sample_out(self, model: str, version: str, made: str) -> str:
@@ -251,19 +388,26 @@ class Recorder:
     def stats(self, model: str | None = None, version: str | None = None) -> dict[str, Any]:
         """What was offered since the start of this process and what became of it, all at one moment.
 
-        ``offered = stored + waiting + sum(dropped) + sum(rejected)``. ``queue_length`` is that of the whole process,
-        labels and requests still to be read included. ``model`` and ``version`` narrow everything else.
+        ``offered = stored + waiting + sum(dropped) + sum(rejected)``. ``recovered`` of those stored were left behind by
+        another process; what it had stored already is not counted here. ``unjournaled`` of those offered could not be
+        written to the spool and were kept in memory alone. ``queue_length`` is that of the whole process, labels and
+        requests still to be read included, and ``spool`` tells the ``bytes`` and ``files`` of the folder, the records
+        and labels ``waiting`` on disk alone, and the number of ``unreadable`` entries met so far. ``model`` and
+        ``version`` narrow everything else.
         """
+        spool = self._journal.stats()
+        spool["unreadable"] += self._adoption.unreadable
         with self._counting.lock:
-            return self._counting.stats(model, version) | {"queue_length": self._queue.length}
+            return self._counting.stats(model, version) | {"queue_length": self._queue.length, "spool": spool}
 
     def waiting(self, model: str, version: str | None = None) -> list[dict[str, Any]]:
-        """Records not yet stored, oldest first, in the form of ``PredictionStore.recent``.
+        """Records in memory and not yet stored, oldest first, in the form of ``PredictionStore.recent``.
 
-        Requests still to be read are not among them. Cost: each is converted.
+        Requests still to be read are not among them, nor what waits on disk alone. Cost: each is converted.
         """
         places: dict[tuple[str, str], list[Record | TableRows]] = {}
-        for item in self._queue.unsettled():
+        items = [one for item in self._queue.unsettled() for one in getattr(item, "records", (item,))]
+        for item in items:
             if isinstance(item, (Record, TableRows)) and item.model == model and version in (None, item.version):
                 places.setdefault((item.model, item.version), []).append(item)
         prepared = [one for place, items in places.items() for one in self._writer.preview(*place, items)]
@@ -276,95 +420,37 @@ class Recorder:
     # -- life ------------------------------------------------------------------------------------------------
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all that was offered so far is stored or counted as lost; False after ``timeout`` seconds."""
-        if threading.current_thread() is self._thread:  # an extractor of the user's, which cannot wait for itself
-            return False
-        if self._thread is None and not self._queue.is_empty:
-            self._start()
-        return self._queue.wait_until_settled(timeout)
+        """Wait until all that was offered so far is stored or counted as lost; False after ``timeout`` seconds.
+
+        Where nothing waits, wait until what other processes left in the spool is stored.
+        """
+        return self._worker.flush(timeout)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
-        """Store what waits, for at most ``timeout`` seconds; what is left, and all that comes later, is dropped."""
-        with self._counting.lock:
-            first = not self._queue.closed
-            self._queue.closed = True
-        if not first:
-            return
-        atexit.unregister(self._at_exit)
-        self._backoff.give_up_at(time.monotonic() + timeout)
-        self._queue.wake.set()
-        thread = self._thread
-        if thread is None:
-            self._run()
-        elif thread is not threading.current_thread():
-            thread.join(timeout + 1.0)
-
-    def _at_exit(self) -> None:
-        self.close(EXIT_SECONDS)
-
-    def _start(self) -> None:
-        with self._counting.lock:
-            if self._thread is not None or self._queue.closed:
-                return
-            thread = threading.Thread(target=self._run, name="driftwell-recorder", daemon=True)
-            self._thread = thread
-        try:
-            thread.start()
-        except RuntimeError:  # no thread can be had, as at exit: the next call or close() tries again
-            self._thread = None
-            return
-        finish_with_child(self._at_exit)
-
-    def _run(self) -> None:
-        queue = self._queue
-        try:
-            while not queue.closed or not queue.is_empty:
-                queue.wake.wait(0 if queue.closed else self._flush_seconds)
-                queue.wake.clear()
-                self._store(queue.take())
-                self._losses.report()
-        finally:
-            if not queue.closed:  # whatever ended it: the next record starts another
-                self._thread = None
-
-    def _store(self, items: Sequence[Item | Deferred]) -> None:
-        rest = list(items)
-        while rest:
-            end = _batch_end(rest)
-            now, rest = rest[:end], rest[end:]
-            try:
-                ready = self._writer.expand(now)
-                self._queue.keep([*ready, *rest])
-                self._writer.write(ready)
-            except Exception:
-                logger.exception("a defect of the recorder: please report it")
-            finally:
-                self._queue.release(now, rest)
+        """Store what waits, for at most ``timeout`` seconds. What is left stays in the spool, where there is one, for
+        another process; else it is dropped, and so is all that comes later."""
+        self._worker.close(timeout)
 
     # -- fork ------------------------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
         """Let no other thread be in the middle of a change."""
-        self._counting.lock.acquire()
+        self._worker.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        self._counting.lock.release()
+        self._worker.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         """Start with nothing offered: what waits belongs to the parent."""
         self._counting.reset()
-        self._queue.reset()
         self._ids.reseed()
-        self._thread = None
+        self._worker.after_fork_in_child()
 
 
-def _batch_end(items: Sequence[Any]) -> int:
-    """How many of the items are stored together."""
-    rows = size = 0
-    for i, item in enumerate(items):
-        if i and (rows >= BATCH_ROWS or size >= BATCH_BYTES):
-            return i
-        rows += item.rows or 1
-        size += item.size
-    return len(items)
+def _without_ids(item: TableRows, redaction: Redaction) -> TableRows:
+    """The rows with ids as they are kept, and without the column they came from."""
+    column = item.roles.get("prediction_id")
+    table = item.table if column is None else item.table.drop_columns([column])
+    roles = {role: name for role, name in item.roles.items() if role != "prediction_id"}
+    return replace(item, ids=[redaction.id(one) for one in item.ids], table=table, roles=roles)

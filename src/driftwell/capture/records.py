@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIELDS",
+    "Bundle",
     "Deferred",
     "Expansion",
     "Fields",
+    "Item",
     "LabelItem",
     "LabelTicket",
     "Record",
+    "Redaction",
     "TableRows",
     "make_record",
 ]
@@ -59,13 +62,17 @@ class Fields(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One prediction: its place, id, arrival (seconds since 1970), and everything else frozen."""
+    """One prediction: its place, id, arrival (seconds since 1970), and everything else frozen.
+
+    ``position`` is the one behind its entry in the spool, 0 for a record that is only in memory.
+    """
 
     model: str
     version: str
     prediction_id: str
     arrived: float
     frozen: bytes
+    position: int = 0
 
     @property
     def rows(self) -> int:
@@ -95,6 +102,7 @@ class TableRows:
     arrived: float
     table: pa.Table
     roles: Mapping[str, str]
+    position: int = 0
 
     @property
     def rows(self) -> int:
@@ -114,7 +122,7 @@ class TableRows:
 class LabelTicket:
     """Tells what became of a label."""
 
-    __slots__ = ("_counts", "_done", "_hurry")
+    __slots__ = ("__weakref__", "_counts", "_done", "_hurry")
 
     def __init__(self, hurry: Callable[[], None]) -> None:
         self._hurry = hurry
@@ -146,6 +154,7 @@ class LabelItem:
     arrived: float
     frozen: bytes
     ticket: LabelTicket
+    position: int = 0
 
     rows: ClassVar[int] = 1
 
@@ -153,6 +162,30 @@ class LabelItem:
     def size(self) -> int:
         """Bytes it keeps in memory."""
         return len(self.frozen) + len(self.prediction_id) + 2 * OVERHEAD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The records of one exchange, which was read already."""
+
+    records: Sequence[Record]
+    position: int = 0
+
+    rows: ClassVar[int] = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes it keeps in memory."""
+        return sum(record.size for record in self.records)
+
+    @property
+    def arrived(self) -> float:
+        """When the exchange ended."""
+        return self.records[0].arrived
+
+
+Item = Record | TableRows | LabelItem
+"""What is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +199,24 @@ class Expansion:
     refused: Counter[str] = field(default_factory=Counter)
     skipped: str | None = None
     cause: BaseException | None = None
+
+
+class Redaction(Protocol):
+    """Changes or drops what must not be kept; none of it raises. See ``capture.redaction``."""
+
+    def apply(
+        self, features: Any, fields: Mapping[str, Any], names: Sequence[str] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """One record as it was given; ``names`` are those of features given by position."""
+
+    def apply_table(self, table: pa.Table, roles: Mapping[str, str] | None = None) -> pa.Table:
+        """Every row of a table, but for its prediction ids."""
+
+    def id(self, prediction_id: Any) -> str:
+        """A prediction id as it is kept."""
+
+    def label(self, true_label: Any) -> Any:
+        """A label as it is kept."""
 
 
 class Deferred(Protocol):

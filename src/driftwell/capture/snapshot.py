@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["RefusedError", "Unread", "freeze", "snapshot", "thaw"]
+__all__ = ["RefusedError", "Unread", "freeze", "row_of", "snapshot", "thaw"]
 
 MAX_TEXT = 1_000
 _ARRAY, _UNREAD = 1, 2
@@ -121,7 +121,7 @@ def snapshot(features: Any, names: Sequence[str], values: Sequence[Any]) -> byte
 
 def _row(features: Any) -> Any:
     try:
-        row = _row_of(features)
+        row = row_of(features)
     except Exception as exc:
         raise RefusedError("features") from exc
     if row is None:
@@ -129,7 +129,7 @@ def _row(features: Any) -> Any:
     return row
 
 
-def _row_of(features: Any) -> Any:
+def row_of(features: Any) -> Any:
     """A dict, list or 1-D array; a pandas row keeps its names, an array of shape (1, n) is one row."""
     if isinstance(features, Mapping):
         return dict(features)

@@ -1,4 +1,4 @@
-"""The typer application that every command registers with."""
+"""The typer application with all commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from driftwell._version import __version__
-from driftwell.cli import data, demo, live, serve
+from driftwell.cli import data, demo, doctor, keeping, live, serve
 
 __all__ = ["app"]
 
@@ -44,7 +44,10 @@ app.command("log")(live.log)
 app.command()(live.feedback)
 app.command()(live.check)
 app.command()(live.status)
-app.command()(live.doctor)
+app.command()(keeping.prune)
+app.command()(keeping.export)
+app.command()(keeping.delete)
+app.command()(doctor.doctor)
 app.command()(serve.serve)
 tokens.command("create")(serve.create_token)
 app.add_typer(tokens, name="token")

@@ -75,9 +75,10 @@ def baseline(
     reference.save(output)
     registered = None
     if model is not None:
-        from driftwell.monitor.runtime import DEFAULT_VERSION, Runtime
+        from driftwell.cli.opening import open_runtime
+        from driftwell.monitor.runtime import DEFAULT_VERSION
 
-        runtime = Runtime.open(store)
+        runtime = open_runtime(store)
         registered = {"model": model, "version": version or DEFAULT_VERSION, "store": runtime.store.url}
         runtime.put_reference(model, version or DEFAULT_VERSION, reference)
         runtime.close()

@@ -1,19 +1,17 @@
-"""Commands on a store: ``log``, ``feedback``, ``check``, ``status``, ``doctor``."""
+"""Commands on a store: ``log``, ``feedback``, ``check``, ``status``."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from typing import Annotated, Any
 
 import typer
 
-from driftwell._version import __version__
+from driftwell.cli.opening import open_runtime
 from driftwell.cli.options import AsJson, Model, Store, Version
 from driftwell.cli.output import emit, progress, table
-from driftwell.errors import BadInput, DriftwellError
+from driftwell.errors import BadInput
 
-__all__ = ["check", "doctor", "feedback", "log", "status"]
+__all__ = ["check", "feedback", "log", "status"]
 
 CHUNK = 20_000
 
@@ -70,7 +68,8 @@ def feedback(
     absent = {"prediction_id", "true_label"} - set(rows.column_names)
     if absent:
         raise BadInput(f"{file} lacks {' and '.join(sorted(absent))}; it has {', '.join(rows.column_names)}")
-    runtime = _runtime(store)
+    runtime = open_runtime(store)
+    rules = runtime.redaction_for(model or "")
     counts = {"matched": 0, "early": 0, "duplicate": 0, "conflicting": 0, "ambiguous": 0}
     try:
         now = to_us(as_moment(_now()))
@@ -78,8 +77,10 @@ def feedback(
         for start in progress(starts, len(starts), "storing"):
             labels = [
                 Label(
-                    str(row["prediction_id"]),
-                    msgspec.json.encode(row["true_label"]).decode(),
+                    str(row["prediction_id"]) if rules is None else rules.id(row["prediction_id"]),
+                    msgspec.json.encode(
+                        row["true_label"] if rules is None else rules.label(row["true_label"])
+                    ).decode(),
                     to_us(as_moment(row["timestamp"])) if row.get("timestamp") is not None else now,
                     model,
                 )
@@ -105,7 +106,7 @@ def check(
     as_json: AsJson = False,
 ) -> int:
     """Run one check now, of one model or of all (for cron, Kubernetes, Airflow). Exit code 1 when one is critical."""
-    runtime = _runtime(store)
+    runtime = open_runtime(store)
     try:
         names = [model] if model else list(dict.fromkeys(name for name, *_ in runtime.models()))
         span: Any = int(window) if window.isdigit() else window
@@ -114,6 +115,7 @@ def check(
             monitor = runtime.find(name, version)
             results.append(monitor.check(span, at=at).to_dict())
             monitor.stop()
+        runtime.housekeeping.run()  # started by cron, this may be the only process that ever does it
     finally:
         runtime.close()
     rows = [
@@ -129,7 +131,7 @@ def check(
 
 def status(model: Model = None, version: Version = None, store: Store = None, as_json: AsJson = False) -> int:
     """What is monitored and how it is doing."""
-    runtime = _runtime(store)
+    runtime = open_runtime(store)
     try:
         if model:
             answers = [runtime.find(model, version).status()]
@@ -151,77 +153,12 @@ def status(model: Model = None, version: Version = None, store: Store = None, as
     return 0
 
 
-def doctor(store: Store = None, as_json: AsJson = False) -> int:
-    """Say what is wrong with this installation and its store. Exit code 1 when something is."""
-    libraries: dict[str, str | None] = {}
-    for name in (
-        "numpy",
-        "scipy",
-        "pyarrow",
-        "msgspec",
-        "apsw",
-        "fastapi",
-        "uvicorn",
-        "prometheus-client",
-        "scikit-learn",
-    ):
-        try:
-            libraries[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            libraries[name] = None
-    report: dict[str, Any] = {
-        "driftwell": __version__, "python": platform.python_version(), "libraries": libraries,
-        "problems": [], "advice": [],
-    }  # fmt: skip
-    if libraries["fastapi"] is None:
-        report["advice"].append("the service is not installed: pip install 'driftwell[service]'")
-    try:
-        _examine(store, report)
-    except DriftwellError as exc:
-        report["problems"].append(str(exc))
-    lines = [f"driftwell {__version__}, python {report['python']}"]
-    lines += [f"  {name} {found or 'not installed'}" for name, found in libraries.items()]
-    lines += [f"  store {key}: {value}" for key, value in report.get("store", {}).items()]
-    lines += [f"problem: {line}" for line in report["problems"]] + [f"advice: {line}" for line in report["advice"]]
-    lines += [] if report["problems"] else ["nothing is wrong"]
-    emit(report, as_json, "\n".join(lines))
-    return 1 if report["problems"] else 0
-
-
-def _examine(url: str | None, report: dict[str, Any]) -> None:
-    runtime = _runtime(url)
-    try:
-        report["store"] = {"url": runtime.store.url, **runtime.ledger.info()}
-        if report["store"].get("integrity") not in (None, "ok"):
-            report["problems"].append(f"the store is damaged: {report['store']['integrity']}")
-        for name, version, predictions, _ in runtime.models():
-            if runtime.reference_for(name, version) is None:
-                report["advice"].append(
-                    f"{name} {version} has {predictions:,} predictions and no reference: "
-                    f"run 'driftwell baseline DATA --model {name} --version {version}'"
-                )
-            if not runtime.ledger.checks(name, version, limit=1):
-                report["advice"].append(f"{name} {version} was never checked: run 'driftwell check --model {name}'")
-        dead = runtime.ledger.notices(state="dead", limit=5)
-        report["problems"] += [
-            f"a notice to {n['channel'].split(':')[0]} could not be delivered: {n.get('error')}" for n in dead
-        ]
-    finally:
-        runtime.close()
-
-
 def _now() -> Any:
     from datetime import UTC, datetime
 
     return datetime.now(UTC)
 
 
-def _runtime(store: str | None) -> Any:
-    from driftwell.monitor.runtime import Runtime
-
-    return Runtime.open(store)
-
-
 def _monitor(store: str | None, model: str, version: str | None) -> tuple[Any, Any]:
-    runtime = _runtime(store)
+    runtime = open_runtime(store)
     return runtime, runtime.monitor(model, version)

@@ -38,13 +38,13 @@ def serve(
     from driftwell.config import load_config
     from driftwell.monitor.runtime import Runtime
 
-    given: dict[str, Any] = {"host": host, "port": port, "store": store}
+    given: dict[str, Any] = {"host": host, "port": port}
     settings = dataclasses.replace(
-        load_config(config, os.environ), **{name: value for name, value in given.items() if value is not None}
+        load_config(config, os.environ, store=store), **{name: v for name, v in given.items() if v is not None}
     )
     check_bind(settings.host, not no_auth)
     listening = _listen(settings.host, settings.port)
-    runtime = Runtime.configured(settings)
+    runtime = Runtime.configured(settings, patient=True)
     start = None if no_auth else new_start_token()
     application = create_app(runtime, settings, auth=not no_auth, start_token=start)
     _announce(listening, settings, runtime.store.url, start, as_json)
@@ -73,16 +73,16 @@ def create_token(
         from driftwell.routes.tokens import ALL_SCOPES, make_token
     except ModuleNotFoundError as exc:
         raise _missing(exc) from exc
+    from driftwell.cli.opening import command_stores
     from driftwell.config import parse_duration
-    from driftwell.monitor.runtime import DEFAULT_STORE
-    from driftwell.stores import open_store
 
     scopes = [word for item in scope or [] for word in item.split(",") if word] or list(ALL_SCOPES)
-    ledger = open_store(store or DEFAULT_STORE)
+    stores = command_stores(store)
     try:
-        token, token_id = make_token(ledger, scopes, parse_duration(expires) if expires else None, datetime.now(UTC))
+        valid = parse_duration(expires) if expires else None
+        token, token_id = make_token(stores.ledger, scopes, valid, datetime.now(UTC))
     finally:
-        ledger.close()
+        stores.close()
     emit(
         {"token": token, "id": token_id},
         as_json,

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from driftwell.config.service import SETTINGS, Config, ModelConfig, environment_options, load_config
-from driftwell.config.settings import UNAVAILABLE, MonitorSettings, Setting, settings_from
+from driftwell.config.service import (
+    SETTINGS,
+    Config,
+    ModelConfig,
+    environment_options,
+    environment_store,
+    load_config,
+)
+from driftwell.config.settings import UNAVAILABLE, MonitorSettings, settings_from
+from driftwell.config.table import Setting
 from driftwell.config.values import format_duration, parse_duration, parse_size
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "MonitorSettings",
     "Setting",
     "environment_options",
+    "environment_store",
     "format_duration",
     "load_config",
     "parse_duration",

@@ -10,23 +10,13 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 from driftwell.config import values
-from driftwell.config.settings import (
-    NAMES,
-    OPTIONS,
-    UNAVAILABLE,
-    MonitorSettings,
-    Option,
-    Setting,
-    canonical,
-    declared,
-    read_value,
-)
+from driftwell.config.addresses import DEFAULT_STORE, PLAIN_VARIABLES, STORE_TYPES, kind_of, store_address
+from driftwell.config.settings import NAMES, OPTIONS, UNAVAILABLE, MonitorSettings, canonical
+from driftwell.config.table import Option, Setting, declared, read_value
 from driftwell.errors import ConfigError, nearest
 
-__all__ = ["SETTINGS", "Config", "ModelConfig", "environment_options", "load_config"]
+__all__ = ["SETTINGS", "Config", "ModelConfig", "environment_options", "environment_store", "load_config"]
 
-STORE_TYPES = ("sqlite", "postgresql", "redis", "influxdb")
-DEFAULT_STORE = "sqlite:///driftwell.db"
 SERVICE_INTERVAL_HOURS = 2.0
 MODEL_KEYS = ("version", "reference")
 INTERVALS = {"check_every", "drift_check_interval_hours", "drift_check_minutes"}
@@ -48,20 +38,21 @@ class Config:
 
     store: Annotated[
         str,
-        Option(values.TEXT, "address of the store; else DATABASE_URL, else the default", plain=("DATABASE_URL",)),
+        Option(
+            values.TEXT,
+            "address of the store; the variable without prefix that counts is the one of feature_store_type",
+            plain=tuple(dict.fromkeys(PLAIN_VARIABLES.values())),
+            secret=True,
+        ),
     ] = field(default=DEFAULT_STORE, repr=False)
     feature_store_type: Annotated[
         str,
-        Option(values.one_of(*STORE_TYPES), "kind of store; only sqlite so far", plain=("FEATURE_STORE_TYPE",)),
-    ] = "sqlite"
-    feature_retention_hours: Annotated[
-        float | None,
         Option(
-            values.POSITIVE,
-            "hours to keep feature rows; not available yet: nothing is deleted",
-            plain=("FEATURE_RETENTION_HOURS",),
+            values.one_of(*STORE_TYPES),
+            "type of the store: says whether DATABASE_URL, REDIS_URL or INFLUXDB_URL is its address",
+            plain=("FEATURE_STORE_TYPE",),
         ),
-    ] = None
+    ] = "sqlite"
     slack_webhook_url: Annotated[
         str | None,
         Option(
@@ -93,6 +84,9 @@ class Config:
         given = {**self.options, **own}
         if not given.keys() & INTERVALS:
             given["drift_check_interval_hours"] = SERVICE_INTERVAL_HOURS
+        # An answer 202 is a promise. Nothing in memory outlives the process, and there is no file to wait beside.
+        if kind_of(self.store) != "memory" or "spool_dir" in given:
+            given.setdefault("durability", "journal")
         return MonitorSettings(**given)
 
 
@@ -105,16 +99,16 @@ _FILES = {f"{name}_file": name for name, row in SETTINGS.items() if row.secret}
 _TOP_KEYS = {**NAMES, **_FILES, **{name: name for name in _SERVICE}}
 _MODEL_KEYS = {**NAMES, **{key: name for key, name in _FILES.items() if name in OPTIONS}}
 _MAY_BE_EMPTY = {row.env for row in SETTINGS.values() if row.kind is values.PREFIX}
-_OTHER_VARIABLES = {"DRIFTWELL_CONFIG", "DRIFTWELL_TOKEN"}
+_OTHER_VARIABLES = {"DRIFTWELL_CONFIG", "DRIFTWELL_TOKEN", "DRIFTWELL_DISABLED", "DRIFTWELL_DEBUG"}
 
 
-def load_config(path: str | Path | None, environ: Mapping[str, str]) -> Config:
+def load_config(path: str | Path | None, environ: Mapping[str, str], *, store: str | None = None) -> Config:
     """The configuration from a file and the environment: ``DRIFTWELL_…`` > plain name > file > default.
 
     ``path`` None means the file that ``DRIFTWELL_CONFIG`` names, else ``driftwell.toml`` where there is one.
-    Paths inside the file are relative to it. Raises ``ConfigError`` for a file that cannot be read, an
-    unknown key (naming the nearest), a value out of range and a store that this version does not have;
-    ``NotSupported`` for an option that this version does not have.
+    Paths inside the file are relative to it. ``store`` is an address given in code, which wins. Raises
+    ``ConfigError`` for a file that cannot be read, an unknown key (naming the nearest), a value out of range and an
+    address of no store; ``NotSupported`` for an option that this version does not have.
 
     Examples
     --------
@@ -126,12 +120,13 @@ def load_config(path: str | Path | None, environ: Mapping[str, str]) -> Config:
     document = _parse(file) if named or file.is_file() else {}
     models = document.pop("models", {})
     in_file, in_environment = _from_file(document, file.parent), _from_environment(environ, SETTINGS)
-    foreign = _foreign_database(in_file | in_environment, environ)
-    if foreign:
-        del in_environment["store"]
     found = in_file | in_environment
-    service = {name: value for name, value in found.items() if name in _SERVICE}
-    _check_store(service)
+    foreign: list[str] = []
+    if store is None:
+        store, foreign = store_address(
+            in_environment.get("store"), found.get("feature_store_type"), in_file.get("store"), environ, guess=True
+        )
+    service = {name: value for name, value in found.items() if name in _SERVICE} | {"store": store}
     return Config(
         **service,
         options=MappingProxyType({name: value for name, value in found.items() if name in OPTIONS}),
@@ -186,7 +181,8 @@ def _from_environment(environ: Mapping[str, str], names: Iterable[str]) -> dict[
     found: dict[str, Any] = {}
     for name in names:
         row = SETTINGS[name]
-        variable = next((v for v in _variables(row) if _is_set(v, environ)), None)
+        plain = () if name == "store" else row.plain  # which of them counts is a matter of the store's type
+        variable = next((v for v in (*_own_variables(row), *plain) if _is_set(v, environ)), None)
         if variable is None:
             continue
         if name in _PYTHON_ONLY:
@@ -215,10 +211,10 @@ def environment_options(environ: Mapping[str, str], given: Collection[str]) -> d
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _variables(row: Setting) -> list[str]:
-    """The variables that set ``row``, the strongest first."""
+def _own_variables(row: Setting) -> list[str]:
+    """The variables with the prefix that set ``row``, the strongest first."""
     own = [f"DRIFTWELL_{name.upper()}" for name in (row.name, *row.aliases)]
-    return [*own, *([f"{row.env}_FILE"] if row.secret else []), *row.plain]
+    return [*own, *([f"{row.env}_FILE"] if row.secret else [])]
 
 
 def _is_set(variable: str, environ: Mapping[str, str]) -> bool:
@@ -236,37 +232,30 @@ def _secret(file: Path, source: str) -> str:
         raise ConfigError(f"{source}: cannot read the file {file}") from exc
 
 
-def _foreign_database(found: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """A notice when ``DATABASE_URL`` is another program's, because the store is said to be SQLite."""
-    is_plain = not _is_set("DRIFTWELL_STORE", environ) and _is_set("DATABASE_URL", environ)
-    if is_plain and found.get("feature_store_type") == "sqlite" and not found["store"].startswith("sqlite:"):
-        return ["DATABASE_URL is not a SQLite address and FEATURE_STORE_TYPE says sqlite: it is not used"]
-    return []
+def environment_store(environ: Mapping[str, str]) -> str:
+    """The address of the store of a ``Monitor`` that was given none.
 
+    Raises ``ConfigError`` where variables contradict each other or say a type without an address.
 
-def _check_store(service: Mapping[str, Any]) -> None:
-    kind = service.get("feature_store_type", "sqlite")
-    address = service.get("store", DEFAULT_STORE)
-    named = kind if kind != "sqlite" else address.partition(":")[0]
-    if kind != "sqlite" or not address.startswith("sqlite://"):
-        raise ConfigError(
-            f"a store of the kind {named!r} is not available in this version of Driftwell: "
-            f"set DRIFTWELL_STORE to an address such as {DEFAULT_STORE}, and FEATURE_STORE_TYPE to sqlite"
-        )
+    Examples
+    --------
+    >>> environment_store({"FEATURE_STORE_TYPE": "redis", "REDIS_URL": "redis://cache:6379/0"})
+    'redis://cache:6379/0'
+    """
+    found = _from_environment(environ, ("store", "feature_store_type"))
+    return store_address(found.get("store"), found.get("feature_store_type"), None, environ, guess=False)[0]
 
 
 def _not_honoured(service: Mapping[str, Any]) -> list[str]:
     said = {
         "slack_webhook_url": "SLACK_WEBHOOK_URL is set, but Slack is not available in this version",
         "alert_emails": "ALERT_EMAILS is set, but e-mail is not available in this version",
-        "feature_retention_hours": "FEATURE_RETENTION_HOURS is set, but retention is not available in this "
-        "version: nothing is deleted",
     }
     return [sentence for name, sentence in said.items() if service.get(name)]
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    known = {variable for row in SETTINGS.values() for variable in _variables(row)} | _OTHER_VARIABLES
+    known = {variable for row in SETTINGS.values() for variable in _own_variables(row)} | _OTHER_VARIABLES
     known |= {f"DRIFTWELL_{name.upper()}" for name in UNAVAILABLE}
     notices = []
     for variable in sorted(environ):
@@ -296,6 +285,8 @@ def _model(name: str, table: Mapping[str, Any], folder: Path) -> ModelConfig:
             raise ConfigError(f"{where}reference contains {{version}}, but {where}version is not set")
         reference = reference.replace("{version}", version)
     options = _from_file({k: v for k, v in table.items() if k not in MODEL_KEYS}, folder, where=where)
+    for shared in (option for option in options if SETTINGS[option].shared):
+        raise ConfigError(f"{where}{shared} is one for all models: write it above the [models.…] tables")
     return ModelConfig(
         name=name,
         version=version,

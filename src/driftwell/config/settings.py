@@ -2,81 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 from driftwell.config import values
-from driftwell.config.values import Kind
-from driftwell.errors import ConfigError, NotSupported, nearest, shown
+from driftwell.config.table import Option, declared, read_value
+from driftwell.errors import ConfigError, NotSupported, nearest
 
-__all__ = [
-    "UNAVAILABLE",
-    "MonitorSettings",
-    "Option",
-    "Setting",
-    "canonical",
-    "declared",
-    "read_value",
-    "settings_from",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What a field of a settings class says about itself, in its annotation.
-
-    ``plain`` are environment variables without the prefix, which deployments already set. A ``secret`` can
-    also be given as ``<name>_file`` and never appears in an error or a repr.
-    """
-
-    kind: Kind
-    meaning: str
-    aliases: tuple[str, ...] = ()
-    plain: tuple[str, ...] = ()
-    secret: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the settings table.
-
-    ``scope`` is ``"monitor"`` (an option of ``Monitor``, a key of the file and of each ``[models.<name>]``
-    table) or ``"service"`` (a key of the file). The other fields are those of ``Option``.
-    """
-
-    name: str
-    scope: str
-    default: Any
-    kind: Kind
-    meaning: str
-    aliases: tuple[str, ...]
-    plain: tuple[str, ...]
-    secret: bool
-
-    @property
-    def type(self) -> str:
-        """The kind of value in words."""
-        return self.kind.words
-
-    @property
-    def env(self) -> str:
-        """The environment variable that sets it."""
-        return f"DRIFTWELL_{self.name.upper()}"
-
-
-def declared(cls: type, scope: str) -> dict[str, Setting]:
-    """The settings that the fields of a dataclass declare with ``Annotated[type, Option(…)]``."""
-    hints = get_type_hints(cls, include_extras=True)
-    found = {}
-    for one in dataclasses.fields(cls):
-        for about in get_args(hints[one.name])[1:]:
-            if isinstance(about, Option):
-                row = {f.name: getattr(about, f.name) for f in dataclasses.fields(about)}
-                found[one.name] = Setting(one.name, scope, one.default, **row)
-    return found
+__all__ = ["NAMES", "OPTIONS", "UNAVAILABLE", "MonitorSettings", "canonical", "settings_from"]
 
 
 MULTIVARIATE = ("mmd", "energy", "domain_classifier", "pca", "lsdd", "hotelling", "random_features", "portfolio")
@@ -200,13 +135,84 @@ class MonitorSettings:
         Option(values.COUNT, "newest records kept at hand for display", aliases=("recent_records",)),
     ] = 10_000
     queue_records: Annotated[
-        int, Option(values.COUNT, "most records waiting to be stored; further ones are counted as lost")
+        int, Option(values.COUNT, "most records waiting to be stored; further ones are counted as lost", shared=True)
     ] = 100_000
-    queue_bytes: Annotated[int, Option(values.SIZE, "most bytes waiting to be stored")] = 256 * 1024**2
-    flush_seconds: Annotated[float, Option(values.POSITIVE, "longest time a record waits before it is stored")] = 1.0
+    queue_bytes: Annotated[int, Option(values.SIZE, "most bytes waiting to be stored", shared=True)] = 256 * 1024**2
+    flush_seconds: Annotated[
+        float, Option(values.POSITIVE, "longest time a record waits before it is stored", shared=True)
+    ] = 1.0
     collection_dir: Annotated[str, Option(values.PATH, "folder of the files that save_batch writes")] = (
         "data/production"
     )
+
+    durability: Annotated[
+        str,
+        Option(
+            values.one_of("queued", "journal"),
+            "what a record survives from the call on: queued, nothing; journal, the death of the process (the service "
+            "takes journal when it is not set)",
+            shared=True,
+        ),
+    ] = "queued"
+    journal_fsync: Annotated[
+        bool,
+        Option(values.BOOLEAN, "with journal: survive the death of the machine too, at a disk's speed", shared=True),
+    ] = False
+    spool_dir: Annotated[
+        str | None,
+        Option(
+            values.PATH,
+            "folder under which records wait for the store; by default beside a file store, else driftwell-spool",
+            shared=True,
+        ),
+    ] = None
+    spool_bytes: Annotated[
+        int, Option(values.SIZE, "most bytes waiting in the spool; further records are counted as lost", shared=True)
+    ] = 1024**3
+    ledger: Annotated[
+        str | None,
+        Option(
+            values.TEXT,
+            "address of the database for references, verdicts and alerts (sqlite or postgresql); by default the store "
+            "where it can be one, else sqlite:///driftwell-ledger.db",
+            secret=True,
+            shared=True,
+        ),
+    ] = field(default=None, repr=False)
+    redact: Annotated[
+        Mapping[str, Any] | None,
+        Option(
+            values.REDACT, "what is done to columns before anything is kept: drop, hash, bucket or truncate by column"
+        ),
+    ] = None
+    redact_key: Annotated[str | None, Option(values.TEXT, "key of the hashes that redact makes", secret=True)] = field(
+        default=None, repr=False
+    )
+    retention_hours: Annotated[
+        float | None,
+        Option(
+            values.POSITIVE,
+            "hours after their arrival that feature rows are kept; by default 24 on Redis and InfluxDB, else for ever",
+            aliases=("feature_retention_hours",),
+            plain=("FEATURE_RETENTION_HOURS",),
+            shared=True,
+        ),
+    ] = None
+    label_maturity: Annotated[
+        timedelta,
+        Option(
+            values.INTERVAL,
+            "how long labels may take: predictions stay at least so long where their feature rows are deleted",
+            shared=True,
+        ),
+    ] = timedelta(days=30)
+    history_retention: Annotated[
+        timedelta | None,
+        Option(values.INTERVAL, "how long profiles, verdicts and losses are kept; by default for ever", shared=True),
+    ] = None
+    max_store_bytes: Annotated[
+        int | None, Option(values.SIZE, "size of the store of which driftwell doctor warns at 80 %", shared=True)
+    ] = None
 
     alarm: Annotated[
         str, Option(values.one_of("per_check"), "what disturbs anyone: per_check, each check by itself")
@@ -260,15 +266,7 @@ OPTIONS = declared(MonitorSettings, "monitor")
 NAMES = {alias: row.name for row in OPTIONS.values() for alias in (row.name, *row.aliases)}
 """Every accepted spelling of an option, with the name it stands for."""
 
-UNAVAILABLE: dict[str, tuple[Any, ...]] = {
-    "durability": ("queued",),
-    "journal_fsync": (False,),
-    "ledger": (),
-    "spool_dir": (),
-    "spool_bytes": ("1GiB",),
-    "redact": ({},),
-    "false_alarm_budget": (),
-}
+UNAVAILABLE: dict[str, tuple[Any, ...]] = {"false_alarm_budget": ()}
 """Documented options that this version does not have, with the values that ask for nothing."""
 
 
@@ -307,12 +305,3 @@ def canonical(given: str, value: Any) -> str | None:
     if given == "alarm" and value == "budget":
         raise NotSupported("alarm='budget' is not available in this version of Driftwell: use 'per_check'")
     return NAMES[given]
-
-
-def read_value(row: Setting, value: Any, *, source: str = "") -> Any:
-    """``value`` as the setting's type; the ``ConfigError`` names the setting (or ``source``) and its type."""
-    try:
-        return row.kind.read(value)
-    except Exception as exc:  # noqa: BLE001 - the methods of a user's object may raise anything
-        got = "something else" if row.secret else shown(value)
-        raise ConfigError(f"{source or row.name} must be {row.type}; got {got}") from (None if row.secret else exc)

@@ -28,6 +28,7 @@ __all__ = [
     "PREFIX",
     "PYTHON",
     "QUALITY",
+    "REDACT",
     "SHARE",
     "SIZE",
     "TEXT",
@@ -274,6 +275,7 @@ POSITIVE = Kind("number above 0", _number(0, 1e12, above_low=True))
 PREFIX = Kind("letters, digits and _, or empty", _prefix)
 PYTHON = Kind("Python function", _python)
 QUALITY = Kind("false, or a table of rules by column", _rules)
+REDACT = Kind("table of rules by column", _table(lambda rule: rule))
 SHARE = Kind("number from 0 to 1", _number(0, 1))
 SIZE = Kind("size in bytes, such as 256MiB", parse_size)
 TEXT = Kind("text", _text)

@@ -240,7 +240,11 @@ def status(context: CheckContext, next_check: datetime | None) -> dict[str, Any]
             "baseline": performance.get("baseline", {}),
         },
         "quality": check.get("quality"),
-        "counts": {"predictions": totals["predictions"], "labels": totals["labels"]},
+        "counts": {
+            "predictions": totals["predictions"],
+            "labels": totals["labels"],
+            "coverage": check.get("coverage"),
+        },
         "reason": None if check.get("quality") else "data quality has not been judged yet",
     }
 

@@ -21,7 +21,8 @@ from prometheus_client.core import (
     Metric,
 )
 
-from driftwell._version import __version__
+from driftwell.errors import StoreError
+from driftwell.monitor.process_metrics import process_metrics
 
 if TYPE_CHECKING:
     from driftwell.monitor.runtime import Runtime
@@ -32,8 +33,6 @@ TOP_FEATURES = 20
 CUSTOM_DAYS = 30
 DAY_US = 86_400_000_000
 MODEL_LABELS = ("model", "version")
-STARTING = {"dropped": ("queue_full", "store_failed"), "rejected": ("conflict", "duplicate")}
-"""Reasons exported from the first scrape on: Prometheus sees no increase in a series that begins above zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +67,22 @@ class _Family:
 
 def metrics_text(
     runtime: Runtime,
-    models: Sequence[tuple[str, str]],
+    models: Callable[[], Sequence[tuple[str, str]]],
     *,
     prefix: str = "driftwell",
     top_features: int = TOP_FEATURES,
     monitoring: bool | None = None,
     clock: Callable[[], float] = time.time,
 ) -> str:
-    """The metrics of these model versions in Prometheus text format.
+    """The metrics of model versions in Prometheus text format.
+
+    While the store does not answer, those of the process alone, ``store_up`` 0 among them: what waits and what is lost
+    matters most then.
 
     Parameters
     ----------
+    models
+        Gives the model versions; may raise ``StoreError``.
     prefix
         First part of every metric name; may be empty.
     top_features
@@ -89,8 +93,13 @@ def metrics_text(
     """
     now_us = round(clock() * 1_000_000)
     running = runtime.next_check is not None if monitoring is None else monitoring
-    samples = [replace(sample(runtime, model, version, now_us), monitoring=running) for model, version in models]
-    return exposition(samples, runtime.recorder.stats(), prefix=prefix, top_features=top_features)
+    try:
+        runtime.ledger.get_mark("")
+        samples = [replace(sample(runtime, model, version, now_us), monitoring=running) for model, version in models()]
+        is_up = True
+    except StoreError:
+        samples, is_up = [], False
+    return exposition(samples, runtime.recorder.stats() | {"store_up": is_up}, prefix=prefix, top_features=top_features)
 
 
 def sample(runtime: Runtime, model: str, version: str, now_us: int) -> ModelSample:
@@ -145,7 +154,7 @@ class _Collector:
         yield self._feature_scores()
         yield from self._custom()
         yield from self._latency()
-        yield from self._process()
+        yield from process_metrics(self.stem, self.capture)
 
     def _filled(self, family: _Family) -> Metric:
         made = family.kind(self.stem + family.suffix, family.help, labels=(*MODEL_LABELS, *family.labels))
@@ -189,23 +198,6 @@ class _Collector:
                 buckets = [(_bound(edge), count) for edge, count in found["buckets"]]
                 made.add_metric((one.model, one.version), buckets=buckets, sum_value=found["sum"])
         yield made
-
-    def _process(self) -> Iterator[Metric]:
-        yield from (self._lost(kind) for kind in ("dropped", "rejected"))
-        length = GaugeMetricFamily(self.stem + "capture_queue_length", "Records that wait to be stored.")
-        length.add_metric((), self.capture.get("queue_length", 0))
-        yield length
-        build = GaugeMetricFamily(self.stem + "build_info", "Version of Driftwell.", labels=("driftwell_version",))
-        build.add_metric((__version__,), 1)
-        yield build
-
-    def _lost(self, kind: str) -> Metric:
-        text = f"Records {kind} by this process since its start, by reason."
-        made = CounterMetricFamily(self.stem + f"capture_{kind}", text, labels=("reason",))
-        counted = dict.fromkeys(STARTING[kind], 0) | dict(self.capture.get(kind, {}))
-        for reason, count in sorted(counted.items()):
-            made.add_metric((reason,), count)
-        return made
 
 
 # -- where each value comes from -----------------------------------------------------------------------------
@@ -349,6 +341,12 @@ FAMILIES = (
         GaugeMetricFamily,
         "How long the newest check took.",
         _of_check("duration_seconds"),
+    ),
+    _Family(
+        "capture_coverage_ratio",
+        GaugeMetricFamily,
+        "Stored of offered predictions in the hours of the newest check, over all processes.",
+        _of_check("coverage"),
     ),
     _Family("alerts_firing", GaugeMetricFamily, "Alerts that fire now.", _alerts, ("severity",)),
     _Family("predictions", CounterMetricFamily, "Predictions stored.", lambda s: [((), float(s.predictions))]),

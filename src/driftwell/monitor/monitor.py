@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from driftwell.capture.decorator import Capturing, Function, captured
 from driftwell.config import MonitorSettings
 from driftwell.errors import BadInput
+from driftwell.frame import read_table
 from driftwell.monitor import answers
 from driftwell.monitor.follow_up import FollowUp
 from driftwell.monitor.pipeline import DAY, CheckContext, run_check
 from driftwell.monitor.references import as_reference, checked_baseline
-from driftwell.monitor.rows import file_path, read_window, save_newest, write_parquet
+from driftwell.monitor.rows import export_window, file_path, read_window, save_newest
 from driftwell.monitor.runtime import DEFAULT_VERSION, Runtime, check_names
 from driftwell.monitor.scheduler import Scheduler
 from driftwell.monitor.windowing import as_moment, read_moment, resolve_window, to_us, whole_number
@@ -50,7 +52,9 @@ class Monitor:
         A ``Reference``, a table to build one from, or the path of a saved one. Without it the one in the store is
         used, and until there is one, checks answer ``no_data`` for drift.
     store
-        ``sqlite:///driftwell.db`` (the default), or any SQLite address.
+        ``sqlite:///driftwell.db`` (the default), ``postgresql://…``, ``redis://…``, ``influxdb://…`` or ``memory://``.
+        A server that cannot be reached at the start is no error: records wait until it answers. One that refuses the
+        password, or has no such database, is.
     **options
         Settings by name; an unknown one is an error that names the nearest. One that is not given is read from its
         environment variable. See the settings page of the docs.
@@ -72,11 +76,12 @@ class Monitor:
         self, name: str, version: str | None = None, reference: Any = None, store: str | None = None, **options: Any
     ) -> None:
         check_names(name, version or DEFAULT_VERSION)
-        runtime = Runtime.open(store or os.environ.get("DRIFTWELL_STORE"), **options)
+        runtime = Runtime.open(store, patient=True, **options)
         try:
             self._set_up(runtime, name, version or DEFAULT_VERSION, runtime.settings, owns=True)
             if reference is not None:
-                self.set_reference(reference)
+                self.give_reference(reference)
+            runtime.start_housekeeping()
         except BaseException:
             runtime.close()
             raise
@@ -118,6 +123,14 @@ class Monitor:
         found = found if found.performance else replace(found, performance=self.baseline)
         return self.runtime.put_reference(self.name, self.version, found)
 
+    def give_reference(self, reference: Any) -> None:
+        """The same at a start: while the store has not answered yet it is used at once, and written when it does."""
+        if not self.runtime.is_awaited:
+            self.set_reference(reference)
+            return
+        found = as_reference(reference, name=self.name, version=self.version, kinds=self.settings.kinds)
+        self.runtime.put_reference_later(self.name, self.version, found)
+
     def set_baseline(self, performance: Mapping[str, float]) -> None:
         """Baseline metrics that later windows are compared with; kept with the reference where there is one."""
         self._baseline = checked_baseline(performance)
@@ -151,6 +164,50 @@ class Monitor:
         """Record every row of a table; columns have their roles by name. Returns the ids."""
         roles = self.runtime.roles_for(self.name, self.version)
         return self.recorder.offer_table(self.name, self.version, table, roles)
+
+    def capture(
+        self, *, features: Any = None, prediction: Any = None, score: Any = None, probability: Any = None,
+        prediction_id: Any = None, timestamp: Any = None, segment: Any = None, entity_id: Any = None,
+    ) -> Callable[[Function], Function]:  # fmt: skip
+        """Decorate a function, async or not, so that each of its calls is recorded, with its latency.
+
+        ``prediction``, ``score`` and ``probability`` are dotted paths into what it returns (``prediction=None``: all of
+        it), ``features`` and the rest are names of arguments or dotted paths that begin with one; a list of them or
+        None, which means all arguments, makes a feature of each. Anything may be a function of ``(arguments, result)``,
+        ``features`` of the arguments alone, which are read before the call.
+
+        What the function returns and raises stays as it is; an exception is counted as an error and records nothing.
+        Raises ``BadInput`` for a generator, or an argument that is not there.
+        """
+        where = {
+            "features": features, "prediction": prediction, "score": score, "probability": probability,
+            "prediction_id": prediction_id, "timestamp": timestamp, "segment": segment, "entity_id": entity_id,
+        }  # fmt: skip
+        return lambda function: captured(self, function, where)
+
+    def capturing(
+        self, features: Any, *, prediction_id: Any = None, timestamp: Any = None, segment: Any = None,
+        entity_id: Any = None, metadata: Any = None,
+    ) -> Capturing:  # fmt: skip
+        """Record what a ``with`` block predicts: ``with monitor.capturing(features) as record: record.prediction = …``
+
+        ``prediction``, ``score``, ``probability`` and every other field may be set on ``record``; its ``prediction_id``
+        is known at once. A block that ends with an exception is counted as an error and records nothing.
+        """
+        return Capturing(
+            self, features, prediction_id=prediction_id, timestamp=timestamp, segment=segment, entity_id=entity_id,
+            metadata=metadata,
+        )  # fmt: skip
+
+    def redact(self, table: Any) -> pa.Table:
+        """A table as ``record_batch`` would keep it, by the rules of the option ``redact``: to build a reference from.
+
+        Raises ``BadInput`` for what is no table.
+        """
+        found, redaction = read_table(table), self.runtime.redaction_for(self.name)
+        if redaction is None:
+            return found
+        return redaction.apply_table(found, self.runtime.roles_for(self.name, self.version), ids=True)
 
     def record_feedback(self, prediction_id: str, true_label: Any, timestamp: Any = None) -> Any:
         """Record the truth about a prediction, early or late. The ticket's ``wait(seconds)`` tells its fate."""
@@ -295,8 +352,10 @@ class Monitor:
         from driftwell.monitor.exporter import metrics_text
 
         self.flush(SETTLE_SECONDS)
-        one, running = [(self.name, self.version)], self._next_check() is not None
-        return metrics_text(self.runtime, one, prefix=self.settings.metrics_prefix, monitoring=running)
+        running = self._next_check() is not None
+        return metrics_text(
+            self.runtime, lambda: [(self.name, self.version)], prefix=self.settings.metrics_prefix, monitoring=running
+        )
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -320,8 +379,35 @@ class Monitor:
     def export(
         self, path: str | os.PathLike[str], window: Any = DAY, labelled: bool | None = True, at: Any = None
     ) -> Path:
-        """Write the rows of a window to Parquet, for retraining. Returns the path."""
-        return write_parquet(file_path(path), self.read(window, labelled=labelled, at=at))
+        """Write the rows of a window to Parquet, for retraining. Returns the path.
+
+        Memory holds an hour's rows, however long the window is. The file is there when all of it is written.
+        """
+        context, target = self._settled(), file_path(path)
+        span, _ = resolve_window(context.store, self.name, self.version, window, self._moment(at))
+        export_window(context, span, target, labelled=labelled)
+        return target
+
+    # -- keeping ---------------------------------------------------------------------------------------------
+
+    def delete(self, prediction_ids: Sequence[str] = (), entity_ids: Sequence[str] = ()) -> int:
+        """Delete predictions of this model by id, and all of a subject, with features and labels; how many are gone.
+
+        What waits in this process is stored first and deleted too. Counts and profiles of windows stay as they are.
+        """
+        from driftwell.monitor.deletion import delete_records
+
+        found = delete_records(self.runtime, prediction_ids=prediction_ids, entity_ids=entity_ids, model=self.name)
+        if found.waiting_elsewhere:
+            log.warning("other processes hold records in %s that may be about what was deleted", found.spool)
+        return found.deleted
+
+    def prune(self) -> dict[str, int]:
+        """Delete what is older than the retention, of every model of the store; happens by itself every hour.
+
+        The number of feature ``rows``, of ``predictions`` and of entries of ``history`` that went.
+        """
+        return self.runtime.housekeeping.prune()
 
     # -- life ------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 from driftwell.errors import DriftwellError, InsufficientData
 from driftwell.monitor.checks.assembly import assemble
 from driftwell.monitor.checks.context import CheckContext, Part
+from driftwell.monitor.checks.coverage import coverage
 from driftwell.monitor.checks.drift import drift
 from driftwell.monitor.checks.performance import labelled_rows, performance, realized_performance
 from driftwell.monitor.checks.quality import quality
@@ -53,7 +54,7 @@ def run_check(
     parts = _parts(context, span, table)
     source = "store" if table is None else "given"
     result = assemble(context, Window(span.start, span.end), moment, parts, source=source, note=note)
-    result = replace(result, duration_seconds=time.perf_counter() - started)
+    result = replace(result, coverage=_coverage(context, span, table), duration_seconds=time.perf_counter() - started)
     if record:
         context.ledger.put_check(result.to_dict())
     return result
@@ -78,6 +79,14 @@ def _parts(context: CheckContext, span: Span, table: Any) -> dict[str, Part]:
     if settings.enable_performance_tracking:
         parts["performance"] = _run("performance", lambda: performance(context, span, table))
     return parts
+
+
+def _coverage(context: CheckContext, span: Window, table: Any) -> float | None:
+    """None where losses cannot be read: a check says what it can, and the other parts say what is wrong."""
+    try:
+        return coverage(context, span, table)
+    except DriftwellError:
+        return None
 
 
 def _run(signal: str, job: Callable[[], Part]) -> Part:

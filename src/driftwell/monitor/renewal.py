@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from driftwell.errors import BadInput
-from driftwell.monitor.rows import typed
 from driftwell.monitor.windowing import as_moment, to_us
 from driftwell.profiles.reference.updating import UpdatePolicy, updated_reference
 from driftwell.results import CheckResult, Severity
+from driftwell.stores.export import typed
 from driftwell.stores.transform import Transform
 from driftwell.stores.windows import recorded_features
 

@@ -15,51 +15,19 @@ from driftwell.errors import BadInput, ColumnError, NotSupported, nearest, shown
 from driftwell.monitor.windowing import Span, to_us, whole_number
 from driftwell.results import isoformat, plain
 from driftwell.stores.base import ROW_COLUMNS, PredictionStore
+from driftwell.stores.export import export_parquet, typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from driftwell.monitor.pipeline import CheckContext
 
-__all__ = ["file_path", "json_values", "read_window", "save_newest", "typed", "write_parquet"]
+__all__ = ["export_window", "file_path", "read_window", "save_newest"]
 
-JSON_COLUMNS = ("prediction", "probability", "true_label")
-NUMBERS = {int, float}
 ALWAYS = (-(2**62), 2**62)
 ROW_NAMES = ("version", *ROW_COLUMNS, "true_label", "label_time")
 NEWEST_ROWS = 1_000
 """Rows that are asked for the names of features."""
-
-
-def json_values(column: pa.ChunkedArray) -> list[Any]:
-    """JSON texts as values; each distinct text is decoded once."""
-    texts = column.to_pylist()
-    known = {text: msgspec.json.decode(text) for text in set(texts) if text is not None}
-    return [None if text is None else known[text] for text in texts]
-
-
-def typed(rows: pa.Table) -> pa.Table:
-    """Predictions, probabilities and labels as the numbers, texts or truth values they were, where all of a column
-    are of one kind; a column that mixes kinds, or holds a number a class, stays JSON text."""
-    for index, name in enumerate(rows.column_names):
-        if name in JSON_COLUMNS:
-            rows = rows.set_column(index, name, _typed(rows.column(name)))
-    return rows
-
-
-def _typed(column: pa.ChunkedArray) -> Any:
-    import pyarrow as pa
-
-    values = json_values(column)
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == NUMBERS:
-        values = [None if value is None else float(value) for value in values]
-    elif len(kinds) != 1 or not kinds <= {int, float, str, bool}:
-        return column
-    try:
-        return pa.array(values)
-    except OverflowError:  # a whole number beyond 64 bits
-        return column
 
 
 def read_window(
@@ -77,6 +45,16 @@ def read_window(
     found = _rows_of(context, span, columns, labelled, most)
     _check_columns(columns or (), found, context)
     return typed(found)
+
+
+def export_window(context: CheckContext, span: Span, path: Path, *, labelled: bool | None) -> int:
+    """Write the rows of a span to Parquet, an hour at a time; how many. ``BadInput`` when it cannot be written."""
+    if span.records is not None:  # of the rows at the first instant only some belong to it: what was asked for fits
+        rows = read_window(context, span, None, labelled=labelled, limit=None)
+        write_parquet(path, rows)
+        return int(rows.num_rows)
+    place = (context.model, context.version, to_us(span.start), to_us(span.end))
+    return export_parquet(context.store, path, *place, labelled=labelled)
 
 
 def _rows_of(

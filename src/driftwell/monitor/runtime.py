@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from driftwell.capture.patience import Seldom
 from driftwell.capture.recorder import Recorder
-from driftwell.config import Config, MonitorSettings, environment_options, settings_from
-from driftwell.errors import BadInput, DriftwellError, StoreError, UnknownName
+from driftwell.config import Config, MonitorSettings, environment_options, environment_store, settings_from
+from driftwell.config.addresses import DEFAULT_STORE
+from driftwell.errors import BadInput, DriftwellError, UnknownName, shown
+from driftwell.monitor import housekeeping
+from driftwell.monitor.housekeeping import Housekeeping
+from driftwell.monitor.opening import Stores, open_stores
 from driftwell.monitor.outgoing import Outgoing
-from driftwell.monitor.references import says_the_same
+from driftwell.monitor.references import References
 from driftwell.monitor.scheduler import Scheduler
+from driftwell.monitor.spooling import SpoolState, open_spool, spool_state
 from driftwell.profiles.reference import Reference
 from driftwell.results import CheckResult
-from driftwell.stores import open_store
 from driftwell.stores.base import HOUR_US, Leaf, LeafBuilder, Ledger, PredictionBatch, PredictionStore
 from driftwell.stores.transform import Transform
-from driftwell.stores.windows import leaf_builder, leaf_edges
+from driftwell.stores.windows import leaf_builder
 
 if TYPE_CHECKING:
+    from driftwell.capture.redaction import Redaction
+    from driftwell.capture.spool import Spool
     from driftwell.monitor.checks.context import CheckContext
     from driftwell.monitor.monitor import Monitor
 
-__all__ = ["DEFAULT_STORE", "DEFAULT_VERSION", "Runtime", "check_names"]
+__all__ = ["DEFAULT_VERSION", "Runtime", "check_names"]
 
 log = logging.getLogger("driftwell.monitor")
 
-DEFAULT_STORE = "sqlite:///driftwell.db"
 DEFAULT_VERSION = "1"
-REFERENCE_TTL_SECONDS = 1.0
 MOST_LETTERS = 200
+SEALED_LEAVES = 8
+"""Leaves that an hour which is over may keep: a check reads them all, at about a millisecond each."""
+MOST_MODELS = 1_024
+"""Models whose rules of redaction are kept at hand; those of others are read again."""
 
 
 class Runtime:
@@ -59,11 +67,18 @@ class Runtime:
         *,
         settings_for: Callable[[str], MonitorSettings] | None = None,
         public_url: str = "",
+        spool: Spool | None = None,
+        stores: Stores | None = None,
     ) -> None:
+        self.stores = stores or Stores(store, ledger, (store,))
+        self.spool = spool
         self.store = store
         self.ledger = ledger
         self.settings = settings or MonitorSettings()
         self._settings_for = settings_for or (lambda model: self.settings)
+        self.references = References(ledger, self.transform_for, lambda: self.is_awaited)
+        # One look-up a record, on the caller's thread: a model's rules are read once.
+        self.redaction_for = lru_cache(MOST_MODELS)(lambda model: redaction_of(self._settings_for(model)))
         self.recorder = Recorder(
             store,
             reference_for=self.reference_for,
@@ -73,34 +88,38 @@ class Runtime:
             queue_records=self.settings.queue_records,
             queue_bytes=self.settings.queue_bytes,
             flush_seconds=self.settings.flush_seconds,
+            spool=spool,
+            durability=self.settings.durability,
+            redact_for=self.redaction_for,
+            losses_to=lambda losses: ledger.put_losses(losses),  # looked up then: the ledger may answer only later
         )
+        self.housekeeping = Housekeeping(store, ledger, self.settings, self._stored_leaves)
         self.outgoing = Outgoing(ledger, public_url)
         self._monitors: dict[tuple[str, str], Monitor] = {}
-        self._references: dict[tuple[str, str], tuple[float, bytes | None, Reference | None]] = {}
         self._lock = threading.Lock()
         self._seldom = Seldom()
         self._check_errors = Seldom(self.settings.drift_interval.total_seconds())
         self._scheduler: Scheduler | None = None
+        self._keeper: Scheduler | None = None
 
     @staticmethod
-    def open(url: str | None = None, **options: Any) -> Runtime:
-        """Open the store at ``url`` (default ``sqlite:///driftwell.db``) with monitor options, else what variables of
-        the environment say."""
+    def open(url: str | None = None, *, patient: bool = False, **options: Any) -> Runtime:
+        """Open the store at ``url`` with monitor options, else what variables of the environment say. ``patient``: a
+        server that cannot be reached now is opened later, see ``open_stores``."""
         given = {name: value for name, value in options.items() if value is not None}
         found = environment_options(os.environ, given)
         rest = {name: value for name, value in options.items() if name in given or name not in found}
         settings = settings_from(found | rest)  # a wrong option must not leave a file behind
-        store = open_store(url or DEFAULT_STORE)
-        return Runtime(store, store, settings)
+        return _opened(url or environment_store(os.environ), settings, (), patient=patient)
 
     @staticmethod
-    def configured(config: Config) -> Runtime:
+    def configured(config: Config, *, patient: bool = False) -> Runtime:
         """Open the store that a service configuration names; each model has its own table's options."""
-        store = open_store(config.store)
-        return Runtime(
-            store,
-            store,
+        return _opened(
+            config.store,
             config.settings_for(""),
+            tuple(config.models),
+            patient=patient,
             settings_for=config.settings_for,
             public_url=config.public_url or "",
         )
@@ -148,22 +167,7 @@ class Runtime:
 
         While the store does not answer, the one known last serves; ``StoreError`` where none was ever read.
         """
-        now = time.monotonic()
-        checked, document, known = self._references.get((model, version), (-math.inf, None, None))
-        if now - checked < REFERENCE_TTL_SECONDS:
-            return known
-        try:
-            stored = self.ledger.get_reference(model, version)
-        except StoreError:
-            if (model, version) in self._references:
-                return known
-            raise
-        fresh = None if stored is None else stored[1]
-        if fresh != document:
-            source = f"the stored reference of {model} {version}"
-            known = None if fresh is None else Reference.from_json(fresh, source=source)
-        self._references[model, version] = (now, fresh, known)
-        return known
+        return self.references.get(model, version)
 
     def roles_for(self, model: str, version: str) -> dict[str, str]:
         """The roles that the reference gives to columns; none while it cannot be read."""
@@ -175,16 +179,11 @@ class Runtime:
 
     def put_reference(self, model: str, version: str, reference: Reference) -> Reference:
         """Make this the reference; leaves of kept rows are rebuilt on its edges. The same one again is no change."""
-        current = self.reference_for(model, version)
-        if current is not None and says_the_same(current, reference):
-            return current
-        document = reference.to_json()
-        self.ledger.put_reference(model, version, reference.id, document)
-        self._references[model, version] = (time.monotonic(), document, reference)
-        transform = self.transform_for(model)
-        edges_id = leaf_edges(reference, transform)
-        self.ledger.replace_leaves(model, version, edges_id, leaf_builder(reference, transform))
-        return reference
+        return self.references.put(model, version, reference)
+
+    def put_reference_later(self, model: str, version: str, reference: Reference) -> None:
+        """Use this reference from now on; it is written when the store, which does not answer yet, does."""
+        self.references.put_later(model, version, reference)
 
     def renew_reference(self, context: CheckContext, check: CheckResult) -> CheckResult:
         """Let the reference follow the data where the settings ask for it and the check allows it. The check, which
@@ -211,6 +210,10 @@ class Runtime:
         settings = self._settings_for(model)
         return Transform(settings.feature_map, settings.preprocess)
 
+    def _stored_leaves(self, model: str, version: str) -> LeafBuilder:
+        """Leaves of batches that were stored without."""
+        return self._recorded_leaves(self.reference_for(model, version))
+
     def _recorded_leaves(self, reference: Reference | None) -> LeafBuilder:
         """Leaves of records as they come. Where the user's function fails they are counted in no bins: the rows are
         kept, and the next check, which counts them again, says what is wrong."""
@@ -231,6 +234,15 @@ class Runtime:
         every = self.settings.drift_interval
         self._scheduler = Scheduler(lambda: self.check_all(every), every, name="driftwell-checks")
         self._scheduler.start()
+        self.start_housekeeping()
+
+    def start_housekeeping(self) -> None:
+        """Tidy up the store in the background, at once and every hour, where there is anything to do."""
+        if self._keeper is None and self.housekeeping.is_needed:
+            self._keeper = Scheduler(
+                self.housekeeping.run, housekeeping.EVERY, name="driftwell-housekeeping", at_once=True
+            )
+            self._keeper.start()
 
     def check_all(self, window: timedelta) -> None:
         """One scheduled round: a model whose check fails does not keep the others from theirs."""
@@ -251,9 +263,21 @@ class Runtime:
         """Merge the leaves of hours that are over, so that windows merge hours and not flushes; a failure costs time
         at the next check and nothing else."""
         try:
-            self.ledger.seal(round(time.time() * 1e6) // HOUR_US * HOUR_US)
+            self.ledger.seal(round(time.time() * 1e6) // HOUR_US * HOUR_US, more_than=SEALED_LEAVES)
         except DriftwellError as exc:
             log.warning("the leaves of past hours could not be merged: %s", exc)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the store has not answered since the start."""
+        return self.stores.are_awaited
+
+    def spool_state(self, *, of_others: bool = False) -> SpoolState | None:
+        """What lies in the spool folder, ``of_others``: but for the files of this process; None without a spool."""
+        if self.spool is None:
+            return None
+        own = self.spool.own
+        return spool_state(self.spool.folder, without=own.name if of_others and own is not None else "")
 
     @property
     def next_check(self) -> datetime | None:
@@ -262,14 +286,53 @@ class Runtime:
 
     def close(self) -> None:
         """Store what waits, then release the connections."""
-        if self._scheduler is not None:
-            self._scheduler.stop()
+        for scheduler in (self._scheduler, self._keeper):
+            if scheduler is not None:
+                scheduler.stop()
         for monitor in list(self._monitors.values()):
             monitor.stop()
             monitor.wait_for_retraining()
         self.outgoing.stop()
         self.recorder.close()
-        self.store.close()
+        if self.spool is not None:
+            self.spool.close()
+        self.stores.close()
+
+
+def _opened(
+    url: str,
+    settings: MonitorSettings,
+    models: Sequence[str],
+    *,
+    patient: bool,
+    settings_for: Callable[[str], MonitorSettings] | None = None,
+    public_url: str = "",
+) -> Runtime:
+    """The runtime on a store, its ledger and its spool. Wrong settings are said before a file is made."""
+    if not isinstance(url, str):
+        raise BadInput(f"a store is named by its address, such as {DEFAULT_STORE}. Got {shown(url)}")
+    for each in (settings, *(settings_for(model) for model in models if settings_for)):
+        redaction_of(each)
+    spool = open_spool(url, settings)
+    stores = open_stores(url, settings, patient=patient)
+    return Runtime(
+        stores.rows,
+        stores.ledger,
+        settings,
+        settings_for=settings_for,
+        public_url=public_url,
+        spool=spool,
+        stores=stores,
+    )
+
+
+def redaction_of(settings: MonitorSettings) -> Redaction | None:
+    """What the settings say must not be kept; None: nothing. ``ConfigError`` for rules that are none."""
+    if not settings.redact:
+        return None
+    from driftwell.capture.redaction import Redaction
+
+    return Redaction.of(settings.redact, settings.redact_key.encode() if settings.redact_key else None)
 
 
 def check_names(model: str, version: str) -> None:

@@ -16,12 +16,13 @@ log = logging.getLogger("driftwell.monitor")
 
 
 class Scheduler:
-    """Runs ``job`` every ``every``; the first run comes after one interval. A slow job delays the next one, it is
-    never run twice at a time."""
+    """Runs ``job`` every ``every``; the first run comes after one interval, or ``at_once``. A slow job delays the next
+    one, it is never run twice at a time."""
 
-    def __init__(self, job: Callable[[], object], every: timedelta, *, name: str) -> None:
+    def __init__(self, job: Callable[[], object], every: timedelta, *, name: str, at_once: bool = False) -> None:
         self._job = job
         self._every = every
+        self._at_once = at_once
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self.next_run: datetime | None = None
@@ -39,7 +40,9 @@ class Scheduler:
         self.next_run = None
 
     def _loop(self) -> None:
-        while not self._wake.wait(self._every.total_seconds()):
+        first = self._at_once
+        while not self._wake.wait(0 if first else self._every.total_seconds()):
+            first = False
             call(self._run)
             self.next_run = datetime.now(UTC) + self._every
 

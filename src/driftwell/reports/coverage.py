@@ -1,4 +1,4 @@
-"""How many predictions many checks judged together, none counted twice."""
+"""How many predictions checks judged: of many together, none counted twice; of what was offered, how much."""
 
 from __future__ import annotations
 
@@ -9,9 +9,30 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from driftwell.reports.reading import mapping
-from driftwell.reports.words import number, parse_time
+from driftwell.reports.words import number, parse_time, percent
 
-__all__ = ["predictions_checked"]
+__all__ = ["coverage_words", "missing_words", "predictions_checked"]
+
+
+def coverage_words(check: Mapping[str, Any]) -> str:
+    """How much of what was offered was stored, where that is not all of it.
+
+    Examples
+    --------
+    >>> coverage_words({"coverage": 0.987}), coverage_words({"coverage": 1.0})
+    ('98.7% of what was offered was stored', '')
+    """
+    share = number(check.get("coverage"))
+    return f"{percent(share)} of what was offered was stored" if share is not None and share < 1 else ""
+
+
+def missing_words(checks: Sequence[Mapping[str, Any]]) -> str:
+    """In how many of the checks predictions are missing, and how many in the worst; empty where in none."""
+    short = [check for check in checks if coverage_words(check)]
+    if not short:
+        return ""
+    worst = coverage_words(min(short, key=lambda check: number(check.get("coverage")) or 0.0))
+    return f"Predictions are missing in {len(short)} of {len(checks)} checks; in the worst, {worst}."
 
 
 class _Span(NamedTuple):

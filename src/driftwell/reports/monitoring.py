@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from driftwell.reports.coverage import predictions_checked
+from driftwell.reports.coverage import coverage_words, missing_words, predictions_checked
 from driftwell.reports.reading import items, mapping, records
 from driftwell.reports.views import column_view, tone
 from driftwell.reports.words import (
@@ -160,6 +160,7 @@ def check_view(check: Check) -> dict[str, Any]:
         "rows": whole(check.get("n_predictions", check.get("sample_count"))),
         "metrics": metrics,
         "labels": _label_words(mapping(mapping(check.get("performance")).get("labels"))),
+        "coverage": coverage_words(check),
         "no_metrics": sentence(mapping(check.get("performance")).get("reason")),
         "findings": [_finding(v) for v in records(check.get("verdicts")) if _bad(v)],
         "alarm": _alarm(check),
@@ -182,6 +183,7 @@ def check_rows(checks: Iterable[Check], panels: Sequence[Mapping[str, Any]] = ()
                 "tone": tone(status),
                 "word": severity_word(status),
                 "rows": whole(check.get("n_predictions", check.get("sample_count"))),
+                "coverage": coverage_words(check),
                 "drifted": joined(map(str, named), 3) or ("none" if status not in ("no_data", "error") else DASH),
                 "score": distance(max(known, default=None)),
                 "metric": figure(metric.get("value")),
@@ -244,6 +246,8 @@ def _lead(checks: Sequence[Check], panels: Sequence[Mapping[str, Any]]) -> list[
                 f"{panel['word']} was {figure(a)} on {first} and {figure(b)} on {last}; "
                 f"at its worst it was {figure(worst)} on {when}."
             )
+    if words := missing_words(checks):
+        sentences.append(words)
     degraded = sum(bool(c.get("performance_degraded")) for c in checks)
     if degraded:
         sentences.append(f"Performance counted as degraded in {degraded} of {len(checks)} checks.")

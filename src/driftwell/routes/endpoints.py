@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -15,9 +16,7 @@ from driftwell.routes.ingest import (
     COMMIT_SECONDS,
     LOST,
     FeedbackRow,
-    PredictionRow,
     accept_feedback,
-    accept_predictions,
     body_schema,
     is_lost,
     label_flaw,
@@ -27,6 +26,14 @@ from driftwell.routes.ingest import (
 from driftwell.routes.paths import Path, content
 from driftwell.routes.problems import Answer, ProblemError
 from driftwell.routes.protocol import Ingest, OneModel, Since
+from driftwell.routes.wire import (
+    EVENT_CONTENT,
+    EVENT_TYPES,
+    PREDICTION_CONTENT,
+    PREDICTION_TYPES,
+    accept_body,
+    read_posted,
+)
 
 __all__ = ["INGEST_PATHS", "ONE_MODEL_PATHS", "PROMETHEUS_TYPE", "ModelName", "Version", "prometheus"]
 
@@ -187,20 +194,30 @@ async def trigger_retraining(request: Request, one: One) -> Response:
 
 async def post_predictions(request: Request, model: ModelName = None, version: Version = None) -> Response:
     """Record predictions: queued when answered, stored a second later; bad rows are named."""
+    return await _accepted(request, PREDICTION_TYPES, model, version)
+
+
+async def post_events(request: Request, model: ModelName = None, version: Version = None) -> Response:
+    """Record predictions sent as CloudEvents, by a model server's request logger for example."""
+    return await _accepted(request, EVENT_TYPES, model, version)
+
+
+async def _accepted(request: Request, types: Sequence[str], model: str | None, version: str | None) -> Response:
     ingest: Ingest = request.state.driftwell_ingest
     try:
-        rows = json_rows(await read_body(request, types=JSON_TYPES, limit=ingest.max_body_bytes))
+        body = await read_posted(request, ingest, types)
     except ProblemError as error:
         await run_in_threadpool(note_refused_body, error, ingest, model, version)
         raise
-
-    def accept() -> dict[str, Any]:
-        return accept_predictions(rows, ingest, model=model, version=version, now=datetime.now(UTC))
-
-    return Answer(await run_in_threadpool(accept), status_code=202)
+    answer = await run_in_threadpool(lambda: accept_body(request, body, ingest, model=model, version=version))
+    return Answer(answer, status_code=202)
 
 
-async def post_feedback(request: Request, model: ModelName = None) -> Response:
+async def post_feedback(
+    request: Request,
+    model: ModelName = None,
+    fates: Annotated[bool, Query(description="Tell the fate of each label too.")] = False,
+) -> Response:
     """Record labels by prediction id. Answers when they are committed, at most two seconds later."""
     ingest: Ingest = request.state.driftwell_ingest
     try:
@@ -208,7 +225,7 @@ async def post_feedback(request: Request, model: ModelName = None) -> Response:
     except ProblemError as error:
         await run_in_threadpool(note_refused_labels_body, error, ingest, model)
         raise
-    answer = await run_in_threadpool(lambda: accept_feedback(rows, ingest, model=model))
+    answer = await run_in_threadpool(lambda: accept_feedback(rows, ingest, model=model, each=fates))
     return Answer(answer, status_code=202)
 
 
@@ -274,7 +291,16 @@ INGEST_PATHS = (
         schemas.PredictionsAccepted,
         status=202,
         errors=(413, 415, 429),
-        body=content(JSON_TYPES, body_schema(PredictionRow)),
+        body=PREDICTION_CONTENT,
+    ),
+    Path(
+        "POST",
+        "/api/v1/cloudevents",
+        post_events,
+        schemas.PredictionsAccepted,
+        status=202,
+        errors=(413, 415, 429),
+        body=EVENT_CONTENT,
     ),
     Path(
         "POST",

@@ -22,7 +22,9 @@ from driftwell.stores.base import LabelCounts
 
 __all__ = [
     "COMMIT_SECONDS",
+    "INVALID",
     "LOST",
+    "ROOM",
     "FeedbackRow",
     "PredictionRow",
     "accept_feedback",
@@ -33,6 +35,8 @@ __all__ = [
     "name_flaw",
     "note_refused_body",
     "note_refused_labels_body",
+    "note_refused_rows",
+    "placed",
 ]
 
 MAX_NAME = 200
@@ -43,6 +47,7 @@ COMMIT_SECONDS = 2.0
 MAX_IGNORED_NAMES = 100
 INVALID = "invalid_row"
 FATES = ("matched", "early", "duplicate", "conflicting")
+ROOM = "the queue has no room for all of it: nothing was taken; send it again a little later, or in parts"
 LOST = "the label could not be kept: the queue is full or the store refused it; send it again"
 
 Text = str | None
@@ -96,11 +101,18 @@ def body_schema(row: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def accept_predictions(
-    rows: Sequence[Any], ingest: Ingest, *, model: str | None, version: str | None, now: datetime
+    rows: Sequence[Any],
+    ingest: Ingest,
+    *,
+    model: str | None,
+    version: str | None,
+    now: datetime,
+    partly: bool = False,
 ) -> dict[str, Any]:
     """Queue the rows that can be used and tell what became of each.
 
-    ``model`` and ``version`` stand in where a row names none.
+    ``model`` and ``version`` stand in where a row names none. A row that is a ``BadInput`` is rejected for that reason.
+    ``partly``: something else of the same request was taken, so that it is no error when no row can be used.
 
     Raises
     ------
@@ -109,26 +121,27 @@ def accept_predictions(
         the same body can be sent again.
     """
     good, rejected = _sorted_out(rows, PredictionRow, lambda row: _flaw(row, now))
-    place = functools.cache(functools.partial(_place, ingest))  # asks the store: once a name, not once a row
-    placed: list[tuple[int, PredictionRow, tuple[str, str]]] = []
+    place = functools.cache(functools.partial(placed, ingest))  # asks the store: once a name, not once a row
+    usable: list[tuple[int, PredictionRow, tuple[str, str]]] = []
     for index, row in good:
         where = place(model if row.model is None else row.model, version if row.version is None else row.version)
         if isinstance(where, str):
             rejected.append({"index": index, "reason": where})
         else:
-            placed.append((index, row, where))
-    if len(placed) > ingest.recording.room():
-        detail = "the queue has no room for all of it: nothing was taken; send it again a little later, or in parts"
-        raise ProblemError(429, detail, headers={"Retry-After": "1"})
+            usable.append((index, row, where))
+    ids: list[str | None] = [None] * len(rows)
+    with ingest.turn:
+        if len(usable) > ingest.recording.room():
+            raise ProblemError(429, ROOM, headers={"Retry-After": "1"})
+        for index, row, (name, its_version) in usable:
+            ids[index] = _offer(ingest, row, name, its_version)
     for one in rejected:
         where = place(*_named(rows[one["index"]], model, version))
         ingest.recording.note_refused(*(("", "") if isinstance(where, str) else where), {INVALID: 1})
-    _refuse_when_nothing_is_left(rows, placed, rejected)
-    ids: list[str | None] = [None] * len(rows)
-    for index, row, (name, its_version) in placed:
-        ids[index] = _offer(ingest, row, name, its_version)
+    if not partly:
+        _refuse_when_nothing_is_left(rows, usable, rejected)
     return {
-        "accepted": len(placed),
+        "accepted": len(usable),
         "ids": ids,
         "rejected": sorted(rejected, key=_index),
         "ignored_fields": _ignored(rows, PredictionRow),
@@ -136,9 +149,16 @@ def accept_predictions(
 
 
 def accept_feedback(
-    rows: Sequence[Any], ingest: Ingest, *, model: str | None, clock: Callable[[], float] = time.monotonic
+    rows: Sequence[Any],
+    ingest: Ingest,
+    *,
+    model: str | None,
+    each: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
     """Queue the usable labels, wait up to two seconds for their commit, and count what became of them.
+
+    ``each`` adds ``fates``: the word of each label, in the order of the rows.
 
     Raises
     ------
@@ -151,8 +171,10 @@ def accept_feedback(
         ingest.recording.note_refused_labels(model or ingest.model, {INVALID: len(rejected)})
     _refuse_when_nothing_is_left(rows, good, rejected)
     tickets = [(index, _offer_label(ingest, row, model or ingest.model)) for index, row in good]
-    counts, ambiguous, lost = _settled(tickets, clock)
-    answer = {**counts, "rejected": sorted(rejected + lost, key=_index)}
+    counts, ambiguous, lost, words = _settled(tickets, clock)
+    answer: dict[str, Any] = {**counts, "rejected": sorted(rejected + lost, key=_index)}
+    if each:
+        answer["fates"] = [words.get(index, "rejected") for index in range(len(rows))]
     if ambiguous:
         names = "; ".join(f"{key}: {', '.join(models)}" for key, models in sorted(ambiguous.items())[:5])
         detail = f"several models scored the same id ({names}); name one in `model`"
@@ -162,23 +184,27 @@ def accept_feedback(
 
 def _settled(
     tickets: Sequence[tuple[int, Ticket]], clock: Callable[[], float]
-) -> tuple[dict[str, int], dict[str, list[str]], Rejections]:
-    """Counts, ids that belong to several models, and labels that were taken but could not be kept."""
+) -> tuple[dict[str, int], dict[str, list[str]], Rejections, dict[int, str]]:
+    """Counts, ids that belong to several models, labels that were taken but could not be kept, and the word of each."""
     deadline = clock() + COMMIT_SECONDS
     counts = dict.fromkeys((*FATES, "pending"), 0)
     ambiguous: dict[str, list[str]] = {}
     lost: Rejections = []
+    words: dict[int, str] = {}
     for index, ticket in tickets:
         outcome = ticket.wait(max(0.0, deadline - clock()))
         if outcome is None:
             counts["pending"] += 1
+            words[index] = "pending"
             continue
         for name in FATES:
             counts[name] += getattr(outcome, name)
         ambiguous |= outcome.ambiguous
         if is_lost(outcome):
             lost.append({"index": index, "reason": LOST})
-    return counts, ambiguous, lost
+        else:
+            words[index] = next((name for name in FATES if getattr(outcome, name)), "ambiguous")
+    return counts, ambiguous, lost, words
 
 
 def is_lost(outcome: LabelCounts) -> bool:
@@ -193,9 +219,11 @@ def _sorted_out(
     rejected: Rejections = []
     for index, raw in enumerate(rows):
         try:
+            if isinstance(raw, BadInput):
+                raise raw
             row = msgspec.convert(raw, kind)
             reason = flaw(row)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, BadInput) as error:
             reason = str(error)
         if reason:
             rejected.append({"index": index, "reason": reason})
@@ -211,7 +239,7 @@ def _refuse_when_nothing_is_left(rows: Sequence[Any], good: Sequence[Any], rejec
         )
 
 
-def _place(ingest: Ingest, model: str | None, version: str | None) -> tuple[str, str] | str:
+def placed(ingest: Ingest, model: str | None, version: str | None) -> tuple[str, str] | str:
     """Model and version, or the reason why there is none."""
     flaw = name_flaw("model", model) or name_flaw("version", version)
     if flaw:
@@ -233,9 +261,13 @@ def _named(row: Any, model: str | None, version: str | None) -> tuple[str | None
 
 def note_refused_body(error: ProblemError, ingest: Ingest, model: str | None, version: str | None) -> None:
     """Count a request whose rows could not even be told apart as one record."""
-    where = _place(ingest, model, version)
-    place = ("", "") if isinstance(where, str) else where
-    ingest.recording.note_refused(*place, {f"http_{error.status}": 1})
+    note_refused_rows(ingest, model, version, {f"http_{error.status}": 1})
+
+
+def note_refused_rows(ingest: Ingest, model: str | None, version: str | None, reasons: Mapping[str, int]) -> None:
+    """Count rows that cannot be offered, by reason: where they belong, or where nothing says that without a name."""
+    where = placed(ingest, model, version)
+    ingest.recording.note_refused(*(("", "") if isinstance(where, str) else where), reasons)
 
 
 def note_refused_labels_body(error: ProblemError, ingest: Ingest, model: str | None) -> None:

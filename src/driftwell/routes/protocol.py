@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from driftwell.routes.pairs import Pairs
 
 if TYPE_CHECKING:
     from driftwell.stores.base import LabelCounts
@@ -108,6 +111,9 @@ class Recording(Protocol):
     ) -> str:
         """Queue one record and return its id; never raises, never blocks."""
 
+    def offer_table(self, model: str, version: str, table: Any, roles: Mapping[str, str]) -> list[str]:
+        """Queue every row of an Arrow table and return the ids; ``[]`` when it cannot be used. Never raises."""
+
     def offer_label(
         self,
         prediction_id: str,
@@ -137,13 +143,17 @@ or `UnknownName` when the record belongs nowhere."""
 class Ingest:
     """What the two ingest paths need: where records go, whose they are, and the largest body in bytes.
 
-    ``model`` is the model of labels that name none; None leaves it to the ids.
+    ``model`` is the only model there is: that of labels that name none, whatever a model server calls itself; None
+    where there may be several. ``pairs`` are halves of exchanges that wait. ``turn`` is held from the question
+    whether the queue has room until the records are in it.
     """
 
     recording: Recording
     place: Place
     model: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
+    pairs: Pairs = field(default_factory=Pairs)
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 Guard = Callable[[str], Callable[..., object]]

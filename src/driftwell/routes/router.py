@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.params import Depends as Dependency
+from starlette.concurrency import run_in_threadpool
 
 from driftwell.routes.endpoints import INGEST_PATHS, ONE_MODEL_PATHS
+from driftwell.routes.exchanges import count_unpaired
 from driftwell.routes.paths import add_paths
 from driftwell.routes.problems import ProblemRoute
 from driftwell.routes.protocol import Guard, Ingest, Resolve
@@ -33,13 +36,19 @@ def one_model_router(
     dependencies
         Further FastAPI dependencies of every path.
     ingest
-        Adds `POST /api/v1/predictions` and `POST /api/v1/feedback`.
+        Adds `POST /api/v1/predictions`, `/api/v1/cloudevents` and `/api/v1/feedback`.
     """
 
     def remember(request: Request) -> None:
         request.state.driftwell_resolve = resolve
         request.state.driftwell_ingest = ingest
 
-    router = APIRouter(route_class=ProblemRoute, dependencies=[Depends(remember), *dependencies])
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        yield
+        if ingest is not None:
+            await run_in_threadpool(count_unpaired, ingest, all_of_them=True)
+
+    router = APIRouter(route_class=ProblemRoute, dependencies=[Depends(remember), *dependencies], lifespan=lifespan)
     add_paths(router, ONE_MODEL_PATHS if ingest is None else ONE_MODEL_PATHS + INGEST_PATHS, guard)
     return router

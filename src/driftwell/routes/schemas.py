@@ -208,6 +208,7 @@ class PredictionsAccepted(BaseModel):
     ids: list[str | None]
     rejected: list[Rejected]
     ignored_fields: dict[str, int] = Field(description="Unknown fields and in how many rows they came.")
+    waiting: int = Field(default=0, description="Events that wait for the other half of their exchange.")
 
 
 class FeedbackCounts(BaseModel):
@@ -219,6 +220,9 @@ class FeedbackCounts(BaseModel):
     conflicting: int = Field(description="Another label was there first, which stands.")
     pending: int
     rejected: list[Rejected]
+    fates: list[Literal["matched", "early", "duplicate", "conflicting", "pending", "ambiguous", "rejected"]] = Field(
+        default=[], description="With `fates=true`: the word of each label, in the order they were sent."
+    )
 
 
 class FeedbackRecorded(BaseModel):

@@ -8,6 +8,7 @@ __all__ = ["SCOPES"]
 
 SCOPES: Mapping[tuple[str, str], str] = {
     ("POST", "/api/v1/predictions"): "ingest",
+    ("POST", "/api/v1/cloudevents"): "ingest",
     ("POST", "/api/v1/feedback"): "ingest",
     ("POST", "/monitoring/feedback"): "ingest",
     ("GET", "/api/v1/collector/stats"): "read",

@@ -48,9 +48,10 @@ class Served:
         """Take the reference files of the configuration; one that cannot be used is a warning, not an end."""
         for name, configured in self.config.models.items():
             if configured.reference:
-                version = configured.version or self.versions()[name][-1]
                 try:
-                    self.set_reference(name, version, configured.reference)
+                    version = configured.version or self.versions()[name][-1]
+                    self.runtime.monitor(name, version).give_reference(configured.reference)
+                    self._with_reference.add((name, version))
                 except DriftwellError as exc:
                     logger.warning("model %s goes on without a reference: %s", name, exc)
 

@@ -21,14 +21,17 @@ __all__ = [
     "HOUR_US",
     "ROW_COLUMNS",
     "AppendResult",
+    "Capabilities",
     "Label",
     "LabelCounts",
     "Leaf",
     "LeafBuilder",
     "Ledger",
+    "Loss",
     "Notice",
     "PredictionBatch",
     "PredictionStore",
+    "Pruned",
 ]
 
 HOUR_US = 3_600_000_000
@@ -99,6 +102,39 @@ class AppendResult:
     duplicate: int = 0  # same id, same content
     conflict: int = 0  # same id, other content: the first stands
     labels_matched: int = 0  # early labels that found their prediction now
+    arrival: int | None = field(default=None, compare=False)  # arrival number of the batch; None: nothing was new
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store can do beyond appending, labelling and reading. What is False is refused with ``NotSupported``, or
+    where it is a promise (``exact_dedupe``, ``durable``) not given: ``doctor`` and the docs say so."""
+
+    ledger: bool  # it is the ledger too: rows and leaves are stored in one transaction
+    exact_dedupe: bool = True  # an id offered twice by any processes is stored once, and told as duplicate or conflict
+    delete: bool = True  # by prediction id and by subject
+    durable: bool = True  # what was appended outlives the process and the server
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What retention took away: feature rows, and whole predictions with their labels."""
+
+    rows: int = 0
+    predictions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records that one process did not store, by hour of arrival and reason (``dropped.queue_full`` …): the count so
+    far, so that a loss told twice is counted once. ``source`` tells processes apart."""
+
+    model: str
+    version: str
+    hour_us: int
+    reason: str
+    source: str
+    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +228,28 @@ class PredictionStore(Protocol):
     def models(self) -> list[tuple[str, str, int, int]]:
         """``(model, version, predictions, last event time)`` of everything that has rows."""
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do."""
+
+    def batch_index(self, model: str, version: str) -> list[tuple[int, str]]:
+        """``(arrival, batch_id)`` of the stored batches that have feature rows, oldest first."""
+
+    def prune(self, *, rows_before_us: int | None = None, predictions_before_us: int | None = None) -> Pruned:
+        """Delete the feature rows of batches that arrived before the first moment, and everything about predictions
+        (id, score, label, summaries stay) of batches that arrived before the second. Leaves stay: they are the
+        ledger's. Readers at work are not disturbed; safe to repeat."""
+
+    def delete(
+        self, *, prediction_ids: Sequence[str] = (), entity_ids: Sequence[str] = (), model: str | None = None
+    ) -> int:
+        """Delete predictions with their features and labels, early labels of these ids included, so that nothing of
+        them can be read any more; the number of predictions deleted. Counts in leaves and summaries stay."""
+
+    def info(self) -> dict[str, Any]:
+        """For ``doctor``: at least ``kind`` (``sqlite`` …), ``server_version``, ``bytes`` (used, None where unknown)
+        and ``problems``: sentences that say what is wrong and what to do; empty when all is well."""
+
     def close(self) -> None:
         """Release connections."""
 
@@ -225,6 +283,40 @@ class Ledger(Protocol):
     def seal(self, before_hour_us: int, *, more_than: int = 64) -> int:
         """Merge the leaves of each hour before the given one that has more than ``more_than`` of one kind; the
         number of hours sealed. The ids of merged batches are kept, so a repeated batch stays a no-op."""
+
+    # leaves of rows that are kept elsewhere (``Capabilities.ledger`` False)
+    def put_leaves(
+        self, model: str, version: str, batch_id: str, arrival: int, arrived_us: int, leaves: Sequence[Leaf]
+    ) -> bool:
+        """Keep the leaves of a batch whose rows another store has, under its batch id and that store's arrival
+        number; False when they were there already."""
+
+    def counted_batches(self, model: str, version: str, *, after_arrival: int = 0) -> dict[str, tuple[int, str | None]]:
+        """``{batch_id: (arrival, edges_id)}`` of every batch that was ever counted, its rows gone or not, and arrived
+        after that number; ``edges_id`` None: no leaves."""
+
+    def swap_leaves(
+        self,
+        model: str,
+        version: str,
+        edges_id: str,
+        batch_ids: Sequence[str],
+        leaves: Sequence[tuple[Leaf, int, int]],
+    ) -> bool:
+        """Put ``(leaf, first arrival, last arrival)`` in the place of all leaves of these batches, in one
+        transaction; False, and nothing is changed, where a leaf also covers a batch that is not among them."""
+
+    # losses: what processes offered and did not store
+    def put_losses(self, losses: Sequence[Loss]) -> None:
+        """Insert or replace by (model, version, hour, reason, source)."""
+
+    def losses(self, model: str, version: str | None, start_us: int, end_us: int) -> dict[str, int]:
+        """``{reason: n}`` over all processes, of the hours that begin in ``[start, end)``."""
+
+    def prune_history(self, before_us: int) -> int:
+        """Delete leaves and losses of hours before this moment, checks whose window ends before it, points of own
+        metrics, and notices settled before it; the number of entries deleted. References, alerts, runs, tokens and the
+        audit log stay."""
 
     # marks: where collector statistics start afresh
     def set_mark(self, model: str) -> int:

@@ -1,23 +1,27 @@
 """The laws of rows and labels that every ``PredictionStore`` obeys, as functions a contract test runs.
 
 Each law takes an empty store and its ledger (one object where one is both) and raises ``AssertionError`` when
-the store breaks it; ``laws()`` gives them all, those of ``ledger_checks`` included. Leaves are built by
-``count_leaves``, so the ledger under test must merge leaf states with ``merge_counts``.
+the store breaks it; ``laws()`` gives them all, those of ``retention_checks`` and ``ledger_checks`` included. A law
+binds the stores that have all capabilities in ``law.needs``. Leaves are built by ``count_leaves``, so the ledger under
+test must merge leaf states with ``merge_counts``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
 
+from driftwell.errors import UnknownName
 from driftwell.stores.base import (
     HOUR_US,
     ROW_COLUMNS,
     AppendResult,
+    Capabilities,
     Label,
     LabelCounts,
     Leaf,
@@ -26,9 +30,17 @@ from driftwell.stores.base import (
     PredictionStore,
 )
 
-__all__ = ["Law", "count_leaves", "edges_of", "labelled", "laws", "make_batch", "merge_counts", "same"]
+__all__ = ["Law", "count_leaves", "edges_of", "labelled", "laws", "make_batch", "merge_counts", "needs", "same"]
 
-Law = Callable[[PredictionStore, Ledger], None]
+
+class Law(Protocol):
+    """A law: raises ``AssertionError`` where a store breaks it. ``needs``: the capabilities it is about."""
+
+    __name__: str
+    needs: frozenset[str]
+
+    def __call__(self, store: PredictionStore, ledger: Ledger) -> None: ...
+
 
 NOON = 490_908 * HOUR_US  # 2026-01-01T12:00Z
 SECOND = 1_000_000
@@ -38,11 +50,26 @@ _TYPES = {"timestamp": pa.timestamp("us", "UTC"), "score": pa.float64(), "latenc
 
 
 def laws() -> list[Law]:
-    """All laws: of rows and labels here, and of the ledger."""
-    from driftwell.stores import ledger_checks
+    """All laws: of rows and labels here, of retention, and of the ledger."""
+    from driftwell.stores import ledger_checks, retention_checks
 
-    named = globals() | vars(ledger_checks)
-    return [law for name, law in named.items() if name.startswith("law_")]
+    named = globals() | vars(retention_checks) | vars(ledger_checks)
+    found = [law for name, law in named.items() if name.startswith("law_")]
+    return [law if hasattr(law, "needs") else needs()(law) for law in found]
+
+
+def needs(*capabilities: str) -> Callable[[Callable[[PredictionStore, Ledger], None]], Law]:
+    """Mark a law that binds only the stores with these capabilities (names of the fields of ``Capabilities``)."""
+    unknown = set(capabilities) - {field.name for field in fields(Capabilities)}
+    if unknown:
+        raise UnknownName("capability", min(unknown), (field.name for field in fields(Capabilities)))
+
+    def mark(law: Callable[[PredictionStore, Ledger], None]) -> Law:
+        marked = cast(Law, law)
+        marked.needs = frozenset(capabilities)
+        return marked
+
+    return mark
 
 
 def make_batch(
@@ -121,6 +148,7 @@ def law_repeated_batch_changes_nothing(store: PredictionStore, ledger: Ledger) -
     _same_counts(store, ledger, 3)
 
 
+@needs("exact_dedupe")
 def law_same_id_and_content_is_a_duplicate(store: PredictionStore, ledger: Ledger) -> None:
     store.append(make_batch("b1", ["1", "2"]), count_leaves)
     again = make_batch("b2", ["2", "3", "3"])
@@ -132,6 +160,7 @@ def law_same_id_and_content_is_a_duplicate(store: PredictionStore, ledger: Ledge
     _same_counts(store, ledger, 3)
 
 
+@needs("exact_dedupe")
 def law_same_id_other_content_is_a_conflict(store: PredictionStore, ledger: Ledger) -> None:
     store.append(make_batch("b1", ["1"], prediction='"first"'), count_leaves)
     other = make_batch("b2", ["1", "2"], prediction='"second"', content=7)
@@ -142,6 +171,7 @@ def law_same_id_other_content_is_a_conflict(store: PredictionStore, ledger: Ledg
     _same_counts(store, ledger, 2)
 
 
+@needs("exact_dedupe")
 def law_batch_of_known_rows_stores_nothing(store: PredictionStore, ledger: Ledger) -> None:
     store.append(make_batch("b1", ["1", "2"]), count_leaves)
     same(
@@ -308,6 +338,7 @@ def law_totals_are_of_score_or_number(store: PredictionStore, ledger: Ledger) ->
     same(store.hourly_outputs("m", None, hours=1), {NOON + HOUR_US: (2, 5.0)}, "the newest hours")
 
 
+@needs("exact_dedupe")
 def law_batches_come_back_oldest_first(store: PredictionStore, ledger: Ledger) -> None:
     store.append(make_batch("b1", ["a", "b"], content=5), count_leaves)
     store.append(make_batch("b2", ["b", "c"], content=5), edges_of("other"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from driftwell.stores.base import HOUR_US, AppendResult, Ledger, Notice, PredictionStore
+from dataclasses import replace
+
+from driftwell.stores.base import HOUR_US, AppendResult, Ledger, Loss, Notice, PredictionStore
 from driftwell.stores.checks import ALWAYS, NOON, count_leaves, edges_of, make_batch, same
 
 __all__: list[str] = []
@@ -240,3 +242,97 @@ def law_info_is_for_the_doctor(store: PredictionStore, ledger: Ledger) -> None:
         True,
         "what doctor needs",
     )
+
+
+def law_leaves_of_other_stores_are_kept_once(store: PredictionStore, ledger: Ledger) -> None:
+    leaves = count_leaves(make_batch("b1", ["a", "b"], step_us=HOUR_US))
+    same(ledger.counted_batches("m", "v1"), {}, "nothing is counted at first")
+    same(ledger.put_leaves("m", "v1", "b1", 11, NOON, leaves), True, "the leaves of a batch are kept")
+    same(ledger.put_leaves("m", "v1", "b1", 12, NOON, leaves), False, "once")
+    same(sum(f.n for f in ledger.leaves("m", "v1", *ALWAYS)), 2, "and counted once")
+    same(ledger.put_leaves("m", "v1", "b2", 13, NOON, []), True, "a batch may have none")
+    same(ledger.put_leaves("m", "v2", "b3", 14, NOON, leaves[:0]), True, "other versions are their own")
+    same(ledger.counted_batches("m", "v1"), {"b1": (11, "counts"), "b2": (13, None)}, "all of them are known")
+    same(ledger.counted_batches("m", "v1", after_arrival=11), {"b2": (13, None)}, "or those after a number")
+    same(ledger.leaves("m", None, *ALWAYS, after_arrival=11), [], "leaves have the number of their batch")
+    same(ledger.set_mark("m"), 14, "the mark is the newest of these numbers")
+
+
+def law_leaves_of_other_stores_are_sealed_and_swapped(store: PredictionStore, ledger: Ledger) -> None:
+    for i in range(4):
+        ledger.put_leaves("m", "v1", f"b{i}", i + 1, NOON, count_leaves(make_batch(f"b{i}", [str(i)])))
+    same(ledger.seal(NOON + HOUR_US, more_than=2), 1, "a crowded hour is sealed")
+    late = count_leaves(make_batch("late", ["late", "later"], start_us=NOON + HOUR_US))
+    ledger.put_leaves("m", "v1", "late", 5, NOON, late)
+    new = edges_of("new")(make_batch("all", list("0123")))
+    some = [(new[0], 1, 4)]
+    before = ledger.leaves("m", "v1", *ALWAYS)
+    same(ledger.swap_leaves("m", "v1", "new", ["b0", "b1", "b2"], some), False, "a leaf also covers b3")
+    same(ledger.leaves("m", "v1", *ALWAYS), before, "so nothing is changed")
+    same(ledger.swap_leaves("m", "v1", "new", ["b0", "b1", "b2", "b3"], some), True, "with it they are swapped")
+    found = [(f.edges_id, f.n) for f in ledger.leaves("m", "v1", *ALWAYS)]
+    same(found, [("new", 4), ("counts", 2)], "and other batches are left alone")
+    edges = {batch_id: edges_id for batch_id, (_, edges_id) in ledger.counted_batches("m", "v1").items()}
+    same(edges, dict.fromkeys(("b0", "b1", "b2", "b3"), "new") | {"late": "counts"}, "which is known of each")
+
+
+def law_leaf_that_covers_pruned_rows_stays(store: PredictionStore, ledger: Ledger) -> None:
+    for i in range(4):
+        batch = make_batch(f"b{i}", [str(i), f"{i}x"])
+        store.append(replace(batch, arrived_us=NOON + i), count_leaves)
+    same(ledger.seal(NOON + HOUR_US, more_than=3), 1, "the hour is one leaf")
+    for i, hour in ((5, 0), (6, 2)):
+        batch = make_batch(f"b{i}", [str(i)], start_us=NOON + hour * HOUR_US)
+        store.append(replace(batch, arrived_us=NOON + i), count_leaves)
+    store.prune(rows_before_us=NOON + 2)
+    ledger.replace_leaves("m", "v1", "new", edges_of("new"))
+    found = sorted((f.edges_id, f.n) for f in ledger.leaves("m", "v1", *ALWAYS))
+    same(found, [("counts", 8), ("new", 1), ("new", 1)], "it stays, and the batches that have their rows are anew")
+    same(ledger.replace_leaves("m", "v1", "new", edges_of("new")), 0, "doing it again changes nothing")
+    ledger.replace_leaves("m", "v1", "newer", edges_of("newer"))
+    found = sorted((f.edges_id, f.n) for f in ledger.leaves("m", "v1", *ALWAYS))
+    same(found, [("counts", 8), ("newer", 1), ("newer", 1)], "nothing is lost or counted twice later either")
+
+
+def law_losses_are_the_newest_told(store: PredictionStore, ledger: Ledger) -> None:
+    same(ledger.losses("m", None, *ALWAYS), {}, "none at first")
+    first = Loss("m", "v1", NOON, "dropped.queue_full", "host:1", 3)
+    others = [
+        Loss("m", "v1", NOON, "dropped.queue_full", "host:2", 4),
+        Loss("m", "v2", NOON, "redacted.failed", "host:1", 1),
+        Loss("m", "v1", NOON + HOUR_US, "dropped.queue_full", "host:1", 100),
+        Loss("n", "v1", NOON, "dropped.queue_full", "host:1", 1_000),
+    ]
+    ledger.put_losses([first, *others])
+    ledger.put_losses([first, replace(first, n=5)])
+    ledger.put_losses([])
+    found = ledger.losses("m", None, NOON, NOON + HOUR_US)
+    same(found, {"dropped.queue_full": 9, "redacted.failed": 1}, "the newest count of each process, of the hour")
+    same(ledger.losses("m", "v2", *ALWAYS), {"redacted.failed": 1}, "of a version")
+    same(ledger.losses("m", "v1", *ALWAYS), {"dropped.queue_full": 109}, "over hours")
+
+
+def law_pruned_history_keeps_what_must_stay(store: PredictionStore, ledger: Ledger) -> None:
+    later = NOON + 48 * HOUR_US
+    for i, start in enumerate((NOON, later)):
+        store.append(make_batch(f"b{i}", [str(i)], start_us=start), count_leaves)
+        ledger.put_losses([Loss("m", "v1", start, "dropped", "p", 1)])
+        ledger.put_metric("m", "revenue", 1.0, start, {})
+        ledger.enqueue([Notice(f"k{i}", "log", "alert", {}, start), Notice(f"open{i}", "log", "alert", {}, start)])
+        ledger.settle(f"k{i}", state="sent", now_us=start)
+        window = {"start": "2026-01-01T00:00:00Z", "end": f"2026-01-0{1 + 2 * i}T12:00:00Z"}
+        ledger.put_check({"check_id": f"c{i}", "model": "m", "version": "v1", "window": window})
+    ledger.put_reference("m", "v1", "r", b"document")
+    ledger.put_run({"id": "1", "model": "m", "state": "completed", "targets": [], "at_us": 1})
+    ledger.put_token("t", b"digest", [], None, 1)
+    ledger.audit("me", "did", {}, 1)
+    same(ledger.prune_history(NOON + HOUR_US), 5, "a leaf, a loss, a check, a point, a settled notice")
+    same(ledger.prune_history(NOON + HOUR_US), 0, "once")
+    same([f.hour_us for f in ledger.leaves("m", None, *ALWAYS)], [later], "leaves")
+    same(ledger.losses("m", None, *ALWAYS), {"dropped": 1}, "losses")
+    same([c["check_id"] for c in ledger.checks("m")], ["c1"], "checks")
+    same([p["time_us"] for p in ledger.metrics("m", *ALWAYS)], [later], "own metrics")
+    same(sorted(n["key"] for n in ledger.notices()), ["k1", "open0", "open1"], "notices that are not settled stay")
+    kept = (ledger.get_reference("m", "v1"), len(ledger.runs("m")), len(ledger.tokens()), len(ledger.audit_lines()))
+    same(kept, (("r", b"document"), 1, 1, 1), "and so do references, runs, tokens and the audit log")
+    same(store.count("m", None, *ALWAYS), 2, "and the predictions")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -46,7 +47,8 @@ class WindowProfile:
 
     ``approximate`` rows are gone and were counted without the reference: they stand in its bins by way of their
     leaves' grids, ``notes`` say how far that can be off. ``skipped`` rows are only known in other bins and could not
-    be counted again.
+    be counted again. Where feature rows of a cut hour are gone, the window is widened to the whole hour, and a note
+    says so.
     """
 
     profile: Profile
@@ -165,17 +167,18 @@ def window_profile(
     With a reference, features go through ``transform`` before they are counted; without one here, leaves that another
     process transformed are good. Leaves counted in other bins (a writer that did not know the reference yet) are
     rebuilt from their rows first; where the rows are gone, leaves counted without any reference are counted in its bins
-    from their grids.
+    from their grids. A cut hour that has lost feature rows is counted whole, from its leaves.
     Cost: independent of the number of predictions, but for the two cut hours.
     """
     edges_id = leaf_edges(reference, transform)
     parts: list[Profile] = []
     others: list[Leaf] = []
-    if limit is not None:
+    reader = _Reader(store, ledger, model, version, after_arrival)
+    hours = reader.hours(start_us, end_us, apart=limit is not None)
+    first, last = hours.first, hours.last
+    if limit is not None and not first <= start_us < last:
         rows = oldest_rows(store, model, version, start_us, end_us, limit, after_arrival=after_arrival)
         parts += [_cut_profile(rows, reference, transform)] if rows.num_rows else []
-        start_us += 1
-    first, last, cut = _parts(start_us, end_us)
     if first < last:
         leaves = ledger.leaves(model, version, first, last, after_arrival=after_arrival)
         if version is not None and not all(_is_counted_in(edges_id, leaf) for leaf in leaves):
@@ -183,10 +186,7 @@ def window_profile(
             leaves = ledger.leaves(model, version, first, last, after_arrival=after_arrival)
         parts += [Profile.from_bytes(leaf.state, reference) for leaf in leaves if _is_counted_in(edges_id, leaf)]
         others = [leaf for leaf in leaves if not _is_counted_in(edges_id, leaf)]
-    for low, high in cut:
-        rows = store.read(model, version, low, high, after_arrival=after_arrival)
-        if rows.num_rows:
-            parts.append(_cut_profile(rows, reference, transform))
+    parts += [_cut_profile(rows, reference, transform) for rows in hours.cut if rows.num_rows]
     left = sum(leaf.n for leaf in others)
     plain = [leaf for leaf in others if leaf.edges_id == "plain"]
     regained = None if reference is None or transform or not plain else _from_grids(plain, reference)
@@ -194,7 +194,7 @@ def window_profile(
     approximate = 0 if again is None else again.n_rows
     parts += [] if again is None else [again]
     found = merge_profiles(parts) if parts else empty_profile(reference)
-    return WindowProfile(found, left - approximate, approximate, notes)
+    return WindowProfile(found, left - approximate, approximate, (*hours.notes, *notes))
 
 
 def _from_grids(leaves: list[Leaf], reference: Reference) -> tuple[Profile, tuple[str, ...]] | None:
@@ -234,13 +234,64 @@ def count_arrived(
     store: PredictionStore, ledger: Ledger, model: str, version: str, start_us: int, end_us: int, *, after_arrival: int
 ) -> int:
     """How many predictions of ``[start_us, end_us)`` arrived after a mark."""
-    first, last, cut = _parts(start_us, end_us)
-    leaves = ledger.leaves(model, version, first, last, after_arrival=after_arrival)
-    n = sum(leaf.n for leaf in leaves)
-    for low, high in cut:
-        rows = store.read(model, version, low, high, columns=("prediction_id",), after_arrival=after_arrival)
-        n += int(rows.num_rows)
-    return n
+    reader = _Reader(store, ledger, model, version, after_arrival, columns=("prediction_id",))
+    hours = reader.hours(start_us, end_us)
+    leaves = ledger.leaves(model, version, hours.first, hours.last, after_arrival=after_arrival)
+    return sum(leaf.n for leaf in leaves) + sum(int(rows.num_rows) for rows in hours.cut)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hours:
+    """A window as its whole hours ``[first, last)`` and the rows of the hours that it cuts."""
+
+    first: int
+    last: int
+    cut: tuple[pa.Table, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Divides a window into hours. A cut hour that has lost feature rows counts as a whole one."""
+
+    store: PredictionStore
+    ledger: Ledger
+    model: str
+    version: str | None
+    after_arrival: int
+    columns: tuple[str, ...] | None = None
+
+    def hours(self, start_us: int, end_us: int, *, apart: bool = False) -> _Hours:
+        """``apart`` leaves out the rows of the first instant, unless its hour counts whole."""
+        first, last, spans = _parts(start_us + apart, end_us)
+        cut = {low: self._rows(low, high) for low, high in spans}
+        gone = {low // HOUR_US * HOUR_US for low, rows in cut.items() if rows is None}
+        if apart and start_us < end_us and self._have_lost_features(start_us, start_us + 1):
+            gone.add(start_us // HOUR_US * HOUR_US)
+        kept = tuple(rows for low, rows in cut.items() if rows is not None and low // HOUR_US * HOUR_US not in gone)
+        if not gone:
+            return _Hours(first, last, kept)
+        ends = [*gone, *(hour + HOUR_US for hour in gone), *((first, last) if first < last else ())]
+        first, last = min(ends), max(ends)
+        said = " to ".join(f"{datetime.fromtimestamp(at // 1_000_000, UTC):%Y-%m-%d %H:%M}" for at in (first, last))
+        note = f"feature rows at the ends of the window are gone: whole hours are counted there ({said} UTC)"
+        return _Hours(first, last, kept, (note,))
+
+    def _rows(self, low: int, high: int) -> pa.Table | None:
+        """The rows of a span within one hour; None where predictions have lost their features, or were forgotten."""
+        place = (self.model, self.version)
+        known = self.store.count(*place, low, high)  # first: what arrives meanwhile must not look as if it were gone
+        rows = self.store.read(*place, low, high, columns=self.columns, after_arrival=self.after_arrival)
+        if known:
+            lost = rows.num_rows < known and (not self.after_arrival or self._have_lost_features(low, high))
+            return None if lost else rows
+        hour = low // HOUR_US * HOUR_US
+        forgotten = not self.store.outcomes(*place, hour, hour + HOUR_US, limit=1).num_rows
+        return None if forgotten and self.ledger.leaves(*place, hour, hour + HOUR_US) else rows
+
+    def _have_lost_features(self, low: int, high: int) -> bool:
+        known = self.store.count(self.model, self.version, low, high)
+        return known > int(self.store.read(self.model, self.version, low, high, columns=("prediction_id",)).num_rows)
 
 
 def _parts(start_us: int, end_us: int) -> tuple[int, int, list[tuple[int, int]]]:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import BackgroundTasks, Body, FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.testclient import TestClient
 from starlette.middleware.gzip import GZipMiddleware
 
 from driftwell.capture.asgi import CaptureMiddleware
 from driftwell.capture.recorder import Recorder
+from driftwell.capture.redaction import Redaction
 from driftwell.config import MonitorSettings
 from driftwell.errors import BadInput
 
 BODY = msgspec.json.encode({"x": {"a": 1}})
 JSON = [(b"content-type", b"application/json")]
+GZIP = [*JSON, (b"content-encoding", b"gzip")]
 
 
 @dataclass
@@ -126,8 +131,10 @@ def test_everything_else_passes_with_the_very_same_callables(monitor, other):
         (answering(b"{"), scope(), (BODY,), "not_json"),
         (answering(), scope(headers=[(b"content-type", b"text/csv")]), (b"a,b",), "not_json"),
         (answering(b"data: 1", [(b"Content-Type", b"text/event-stream")]), scope(), (BODY,), "streaming"),
+        (answering(headers=[*JSON, (b"content-encoding", b"br")]), scope(), (BODY,), "encoded"),
         (answering(headers=[*JSON, (b"content-encoding", b"gzip")]), scope(), (BODY,), "encoded"),
-        (answering(), scope(headers=[*JSON, (b"content-encoding", b"gzip")]), (gzip.compress(BODY),), "encoded"),
+        (answering(), scope(headers=[*JSON, (b"content-encoding", b"gzip")]), (gzip.compress(BODY)[:-1],), "encoded"),
+        (answering(gzip.compress(b" " * 101), GZIP), scope(), (BODY,), "too_large"),
         (answering(b"x" * 101), scope(), (BODY,), "too_large"),
         (answering(), scope(), (b"x" * 60, b"x" * 60), "too_large"),
         (answering(status=422), scope(), (BODY,), "status"),
@@ -245,7 +252,7 @@ def test_sampling_decides_by_the_id(monitor, store):
 def test_the_share_of_the_monitor_holds_too(monitor, monkeypatch):
     half = Model(monitor.recorder, settings=MonitorSettings(sample_rate=0.0))
     copied = []
-    monkeypatch.setattr("driftwell.capture.asgi._Body.see", lambda *_: copied.append(1))
+    monkeypatch.setattr("driftwell.capture.asgi.Passage", lambda *_: copied.append(1))
     call(CaptureMiddleware(answering(), monitor=half), scope())
     call(CaptureMiddleware(answering(), monitor=half, sample=0.5), scope())
     assert copied == []
@@ -278,6 +285,208 @@ def test_a_closed_recorder_leaves_the_answer_alone(monitor):
     monitor.recorder.close()
     assert call(CaptureMiddleware(answering(), monitor=monitor), scope()) == call(answering(), scope())
     assert monitor.recorder.stats()["dropped"] == {"closed": 1}
+
+
+# -- compressed, disconnected, switched off -------------------------------------------------------------------------
+
+
+def test_gzip_is_unpacked_on_the_thread_of_the_recorder(monitor, store):
+    app = answering(gzip.compress(b'{"y": 0.5}'), GZIP)
+    call(CaptureMiddleware(app, monitor=monitor), scope(headers=GZIP), (gzip.compress(BODY),))
+    assert seen(monitor)["stored"] == 1
+    assert (store.rows()[0]["features"], store.rows()[0]["prediction"]) == ({"a": 1.0}, "0.5")
+
+
+def test_a_client_that_leaves_while_it_is_read_is_no_error(monitor):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise ConnectionError("as Starlette raises ClientDisconnect")
+
+    with pytest.raises(ConnectionError):
+        call(CaptureMiddleware(app, monitor=monitor), scope())
+    assert (seen(monitor)["skipped"], seen(monitor)["errors"]) == ({"incomplete": 1}, 0)
+
+
+def test_a_client_that_takes_no_answer_is_no_error(monitor):
+    async def send(message: Any) -> None:
+        raise OSError("gone")
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": BODY}
+
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(CaptureMiddleware(answering(), monitor=monitor)(scope(), receive, send))
+    assert seen(monitor)["errors"] == 0
+
+
+def test_the_kill_switch_leaves_the_very_same_callables(monitor):
+    got = []
+
+    async def app(*args: Any) -> None:
+        got.append(args)
+
+    async def receive() -> Any: ...
+
+    async def send(message: Any) -> None: ...
+
+    watched, one = CaptureMiddleware(app, monitor=monitor), scope()
+    monitor.recorder.enabled = False
+    asyncio.run(watched(one, receive, send))
+    assert got == [(one, receive, send)]
+    monitor.recorder.enabled = True
+    call(CaptureMiddleware(answering(), monitor=monitor), scope())
+    assert seen(monitor)["stored"] == 1
+
+
+def test_bodies_that_are_not_recorded_are_not_kept(monitor):
+    held = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        for _ in range(3):
+            await send({"type": "http.response.body", "body": b"x" * 50, "more_body": True})
+            held.append(send.__self__._request + send.__self__._response)
+        await send({"type": "http.response.body", "body": b""})
+
+    call(CaptureMiddleware(app, monitor=monitor), scope())
+    assert held == [[], [], []]
+    assert seen(monitor)["skipped"] == {"streaming": 1}
+
+
+def test_a_chunk_that_changes_later_was_copied(monitor, store):
+    chunk = bytearray(b'{"y": 0.5}')
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": JSON})
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        chunk[6:9] = b"9.9"
+        await send({"type": "http.response.body", "body": b""})
+
+    call(CaptureMiddleware(app, monitor=monitor), scope())
+    seen(monitor)
+    assert store.rows()[0]["prediction"] == "0.5"
+
+
+def test_requests_at_the_same_time_are_kept_apart(monitor, store):
+    gates = [asyncio.Event() for _ in range(4)]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = msgspec.json.decode((await receive())["body"])
+        await gates[body["x"]["a"]].wait()
+        await answering(msgspec.json.encode({"y": body["x"]["a"]}))(scope, nothing_more, send)
+
+    async def nothing_more() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def run() -> None:
+        watched = CaptureMiddleware(app, monitor=monitor)
+
+        async def one(i: int) -> None:
+            async def receive() -> Any:
+                return {"type": "http.request", "body": msgspec.json.encode({"x": {"a": i}})}
+
+            async def send(message: Any) -> None: ...
+
+            await watched(scope(), receive, send)
+
+        tasks = [asyncio.create_task(one(i)) for i in range(4)]
+        for i in (2, 0, 3, 1):
+            gates[i].set()
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    assert seen(monitor)["stored"] == 4
+    assert all(row["features"]["a"] == float(row["prediction"]) for row in store.rows())
+
+
+def test_context_variables_pass_both_ways(monitor):
+    outside, inside = ContextVar("outside", default="unset"), ContextVar("inside", default="unset")
+    found = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(outside.get())
+        inside.set("by the application")
+        await answering()(scope, receive, send)
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        outside.set("by the server")
+        await CaptureMiddleware(app, monitor=monitor)(scope, receive, send)
+        found.append(inside.get())
+
+    call(outer, scope())
+    assert found == ["by the server", "by the application"]
+
+
+# -- journal and redaction ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_with_a_journal_the_record_is_written_before_the_client_has_its_answer(monitor, backend):
+    if backend == "trio":
+        pytest.importorskip("trio")
+    order: list[Any] = []
+
+    class Journal:
+        enabled, journaling = True, True
+        redact_for = staticmethod(lambda model: None)
+
+        def names_for(self, model: str, version: str) -> None: ...
+
+        def offer_exchange_now(self, exchange: Any) -> None:
+            order.append(("written", threading.current_thread() is threading.main_thread(), exchange.response))
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": BODY}
+
+    async def send(message: Any) -> None:
+        order.append((message["type"], message.get("more_body")))
+
+    watched = CaptureMiddleware(answering(chunks=2), monitor=Model(Journal()))
+    anyio.run(watched, scope(), receive, send, backend=backend)
+    assert order == [
+        ("http.response.start", None),
+        ("http.response.body", True),
+        ("written", False, b'{"y": 0.5}'),
+        ("http.response.body", False),
+    ]
+
+
+def test_a_process_without_threads_queues_what_it_cannot_journal(monitor, monkeypatch):
+    offered = []
+    monkeypatch.setattr(monitor.recorder, "journaling", True)
+    monkeypatch.setattr(monitor.recorder, "offer_exchange", offered.append)
+
+    async def no_thread(*args: Any) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(asyncio, "to_thread", no_thread)
+    assert call(CaptureMiddleware(answering(), monitor=monitor), scope()) == call(answering(), scope())
+    assert len(offered) == 1
+
+
+def test_exchanges_are_redacted_before_they_become_records(make, store):
+    redaction = Redaction.of({"a": "drop", "prediction_id": "hash", "entity_id": "drop"}, b"k" * 16)
+    monitor = Model(make(redact_for={"m": redaction}.get))
+    app = CaptureMiddleware(answering(), monitor=monitor, entity_id="who")
+    body = msgspec.json.encode({"x": {"a": "raw", "b": 2}, "who": "raw"})
+    call(app, scope(headers=[*JSON, (b"x-request-id", b"raw")]), (body,))
+    assert seen(monitor)["stored"] == 1
+    (row,) = store.rows()
+    assert (row["features"], row["entity_id"], row["prediction_id"]) == ({"b": 2.0}, None, redaction.id("raw"))
+    assert "raw" not in str(row)
+
+
+def test_a_function_that_fails_quotes_no_value_in_the_log(make, caplog):
+    monitor = Model(make(redact_for=lambda model: Redaction.of({"a": "drop"})))
+    app = CaptureMiddleware(answering(), monitor=monitor, features=lambda request, response: int(request["x"]["a"]))
+    call(app, scope(), (b'{"x": {"a": "secret"}}',))
+    assert seen(monitor)["rejected"] == {"extractor": 1}
+    assert "ValueError" in caplog.text
+    assert "secret" not in caplog.text
 
 
 # -- a real application --------------------------------------------------------------------------------------------
@@ -351,6 +560,19 @@ def test_compression_outside_sees_what_the_application_said(monitor):
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.json()["scores"] == [0.75]
     assert seen(monitor)["stored"] == 1
+
+
+def test_a_background_task_delays_no_record_and_no_latency(monitor, store):
+    app, stored_before_its_end = FastAPI(), []
+
+    @app.post("/predict")
+    async def predict(tasks: BackgroundTasks, x: dict[str, float] = Body(embed=True)) -> dict[str, float]:  # noqa: B008
+        tasks.add_task(lambda: stored_before_its_end.append(monitor.recorder.flush(10) and len(store.rows())))
+        return {"y": 0.5}
+
+    app.add_middleware(CaptureMiddleware, monitor=monitor)
+    assert TestClient(app).post("/predict", json={"x": {"a": 1}}).json() == {"y": 0.5}
+    assert stored_before_its_end == [1]
 
 
 def test_hostile_functions_cost_nothing_but_the_record(monitor):

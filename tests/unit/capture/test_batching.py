@@ -24,7 +24,7 @@ def record(features, prediction_id="p", **values):
 
 
 def batch_of(*records, shape=None):
-    return batch_of_records("m", "v", records, shape or Shape())
+    return batch_of_records("b", "m", "v", records, shape or Shape())
 
 
 def hashes(*records, shape=None):

@@ -20,8 +20,12 @@ class Waits:
     def wake(self) -> Any:
         return self
 
+    hurried: bool = False
+    is_half_full: bool = False
+
     def wait(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        self.hurried = True
 
     def clear(self) -> None:
         pass

@@ -141,6 +141,28 @@ def test_a_failing_store_is_tried_again_with_the_same_batch(make, store):
     assert recorder.stats()["stored"] == 1
 
 
+def test_a_success_whose_answer_was_lost_counts_as_stored(make, store):
+    """The connection breaks after the commit: the second try finds its own rows."""
+    recorder = make()
+    real, answers = store.append, []
+
+    def append(batch: Any, leaves: Any) -> Any:
+        answers.append(real(batch, leaves))
+        if len(answers) == 1:
+            raise StoreError("the connection is gone")
+        return answers[-1]
+
+    store.append = append
+    store.batch_index = lambda model, version: [(i, batch.batch_id) for i, batch in enumerate(store.batches)]
+    recorder.offer("m", "v", {"a": 1.0})
+    assert recorder.flush(10)
+    assert [answer.stored for answer in answers] == [1, 0]
+    assert (recorder.stats()["stored"], recorder.stats()["rejected"]) == (1, {})
+    recorder.offer("m", "v", {"a": 1.0}, prediction_id=next(iter(store.known))[2])
+    assert recorder.flush(10)
+    assert recorder.stats()["rejected"] == {"duplicate": 1}
+
+
 def test_a_store_that_cannot_be_read_at_first_is_asked_again(make, store):
     recorder = make()
     store.blind = StoreError("away")
@@ -455,7 +477,7 @@ def test_a_thread_that_ends_is_replaced(recorder, store):
             raise SystemExit
 
     recorder.offer_exchange(Ends())
-    assert until(lambda: recorder._thread is None)
+    assert until(lambda: recorder._worker.thread is None)
     recorder.offer("m", "v", {"a": 1.0})
     assert until(lambda: len(store.rows()) == 1)
 

@@ -116,7 +116,7 @@ def test_a_fork_in_the_middle_of_writing(tmp_path):
 def offer_and_end(path: Path) -> None:
     """A child of multiprocessing ends without the handlers of ``atexit``."""
     _, recorder = recorder_on(path)
-    recorder._flush_seconds = 3600
+    recorder._worker.flush_seconds = 3600
     for i in range(10):
         recorder.offer("m", "v", {"a": i})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driftwell.cli import live, run
+from driftwell.cli import doctor, run
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def doctored() -> str:
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(live.platform, "python_version", doctored)
+    monkeypatch.setattr(doctor.platform, "python_version", doctored)
 
 
 @pytest.mark.usefixtures("broken")

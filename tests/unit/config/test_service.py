@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from driftwell.config import load_config
+from driftwell.config import environment_store, load_config
 from driftwell.errors import ConfigError, NotSupported
 
 
@@ -151,13 +151,13 @@ def test_a_file_that_is_not_utf8_is_an_error(tmp_path):
         load_config(tmp_path / "latin.toml", {})
 
 
-@pytest.mark.parametrize("source", ['durability = "journal"', '[models.m]\nredact = {a = "drop"}', 'alarm = "budget"'])
+@pytest.mark.parametrize("source", ['false_alarm_budget = "P90D"', 'alarm = "budget"'])
 def test_what_is_not_built_is_refused_in_the_file(write, source):
     with pytest.raises(NotSupported, match="not available in this version"):
         load_config(write(source), {})
 
 
-@pytest.mark.parametrize("env", [{"DRIFTWELL_DURABILITY": "journal"}, {"DRIFTWELL_ALARM": "budget"}])
+@pytest.mark.parametrize("env", [{"DRIFTWELL_FALSE_ALARM_BUDGET": "1000"}, {"DRIFTWELL_ALARM": "budget"}])
 def test_what_is_not_built_is_refused_in_the_environment(env):
     with pytest.raises(NotSupported, match="not available in this version"):
         load_config(None, env)
@@ -179,20 +179,95 @@ def test_the_address_of_the_store_has_an_order(write):
 
 
 @pytest.mark.parametrize(
-    "env",
+    ("env", "address"),
     [
-        {"FEATURE_STORE_TYPE": "postgresql"},
-        {"FEATURE_STORE_TYPE": "influxdb", "INFLUXDB_URL": "http://i:8086"},
-        {"DATABASE_URL": "postgresql://u:hunter2@db/x"},
-        {"DRIFTWELL_STORE": "redis://:hunter2@r"},
-        {"DRIFTWELL_STORE": "driftwell.db"},
+        ({"FEATURE_STORE_TYPE": "postgresql", "DATABASE_URL": "postgres://u@db/x"}, "postgresql://u@db/x"),
+        (
+            {"FEATURE_STORE_TYPE": "postgresql", "DATABASE_URL": "postgresql+psycopg://u@db/x"},
+            "postgresql://u@db/x",
+        ),
+        (
+            {"FEATURE_STORE_TYPE": "redis", "REDIS_URL": "rediss://r/1", "DATABASE_URL": "sqlite:///a.db"},
+            "rediss://r/1",
+        ),
+        ({"FEATURE_STORE_TYPE": "influxdb", "INFLUXDB_URL": "http://i:8086/m"}, "influxdb://i:8086/m"),
+        ({"FEATURE_STORE_TYPE": "influxdb", "INFLUXDB_URL": "https://i:8086/m"}, "influxdb+https://i:8086/m"),
+        ({"FEATURE_STORE_TYPE": "redis", "REDIS_URL": "redis://r", "DRIFTWELL_STORE": "redis://own"}, "redis://own"),
+        ({"DATABASE_URL": "postgresql://u@db/x"}, "postgresql://u@db/x"),
+        ({"DRIFTWELL_FEATURE_STORE_TYPE": "sqlite", "FEATURE_STORE_TYPE": "redis"}, "sqlite:///driftwell.db"),
     ],
 )
-def test_only_sqlite_is_there_and_no_password_is_shown(env):
-    with pytest.raises(ConfigError, match="not available in this version") as caught:
+def test_the_type_of_the_store_says_which_variable_is_its_address(env, address):
+    assert load_config(None, env).store == address
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"FEATURE_STORE_TYPE": "postgresql"}, "set DRIFTWELL_STORE or DATABASE_URL"),
+        ({"FEATURE_STORE_TYPE": "redis", "DATABASE_URL": "sqlite:///x.db"}, "set DRIFTWELL_STORE or REDIS_URL"),
+        ({"FEATURE_STORE_TYPE": "influxdb"}, "set DRIFTWELL_STORE or INFLUXDB_URL"),
+        (
+            {"FEATURE_STORE_TYPE": "postgresql", "DATABASE_URL": "mysql://u:hunter2@db/x"},
+            "DATABASE_URL is not the address of a store of type postgresql",
+        ),
+        (
+            {"FEATURE_STORE_TYPE": "redis", "DRIFTWELL_STORE": "sqlite:///x.db"},
+            "a sqlite store, but FEATURE_STORE_TYPE says redis",
+        ),
+        ({"DRIFTWELL_STORE": "hunter2.db"}, "DRIFTWELL_STORE is not the address of a store"),
+        ({"DRIFTWELL_STORE": "mysql://u:hunter2@db/x"}, "DRIFTWELL_STORE is not the address of a store"),
+    ],
+)
+def test_a_store_without_an_address_is_one_clear_error(env, words):
+    with pytest.raises(ConfigError, match=words) as caught:
         load_config(None, env)
-    assert "sqlite:///driftwell.db" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_plain_variable_of_the_type_beats_the_file_and_the_code_beats_all(write):
+    file = write('feature_store_type = "redis"\nstore = "redis://file"')
+    assert load_config(file, {}).store == "redis://file"
+    assert load_config(file, {"REDIS_URL": "redis://plain"}).store == "redis://plain"
+    assert load_config(file, {"REDIS_URL": "redis://plain"}, store="sqlite:///code.db").store == "sqlite:///code.db"
+
+
+def test_the_address_of_the_store_may_be_a_secret_file_and_is_never_shown(tmp_path):
+    (tmp_path / "url").write_text("postgresql://u:hunter2@db/x\n", encoding="utf-8")
+    config = load_config(None, {"DRIFTWELL_STORE_FILE": str(tmp_path / "url")})
+    assert config.store == "postgresql://u:hunter2@db/x"
+    assert "hunter2" not in repr(config) + "".join(config.notices)
+
+
+def test_a_database_that_is_no_store_is_left_alone_and_said():
+    config = load_config(None, {"DATABASE_URL": "mysql://u:hunter2@db/x"})
+    assert config.store == "sqlite:///driftwell.db"
+    assert config.notices == ("DATABASE_URL is not the address of a store: it is not used",)
+
+
+@pytest.mark.parametrize(
+    ("env", "address"),
+    [
+        ({}, "sqlite:///driftwell.db"),
+        ({"DATABASE_URL": "postgresql://app/theirs"}, "sqlite:///driftwell.db"),
+        ({"FEATURE_STORE_TYPE": "postgresql", "DATABASE_URL": "postgresql://app/ours"}, "postgresql://app/ours"),
+        ({"DRIFTWELL_STORE": "redis://own", "DATABASE_URL": "postgresql://app/theirs"}, "redis://own"),
+    ],
+)
+def test_a_monitor_takes_the_database_of_its_application_only_when_told(env, address):
+    assert environment_store(env) == address
+
+
+def test_a_service_keeps_its_promise_and_a_memory_store_makes_none(write):
+    assert load_config(None, {}).settings_for("m").durability == "journal"
+    assert load_config(None, {"DRIFTWELL_DURABILITY": "queued"}).settings_for("m").durability == "queued"
+    assert load_config(None, {}, store="memory://").settings_for("m").durability == "queued"
+
+
+def test_what_is_one_for_all_models_is_refused_in_the_table_of_one(write):
+    with pytest.raises(ConfigError, match=r"models\.m\.retention_hours is one for all models"):
+        load_config(write("[models.m]\nretention_hours = 24"), {})
+    assert load_config(write('[models.m]\nredact = {email = "drop"}'), {}).settings_for("m").redact == {"email": "drop"}
 
 
 def test_anothers_database_is_left_alone_when_the_type_is_said(write):
@@ -208,16 +283,20 @@ def test_what_is_accepted_but_not_built_is_said():
     env = {
         "SLACK_WEBHOOK_URL": "https://s.example/k",
         "ALERT_EMAILS": "a@x, b@x",
-        "FEATURE_RETENTION_HOURS": "24",
     }
     config = load_config(None, env)
     assert [notice.split()[0] for notice in config.notices] == [
         "SLACK_WEBHOOK_URL",
         "ALERT_EMAILS",
-        "FEATURE_RETENTION_HOURS",
     ]
     assert config.alert_emails == ("a@x", "b@x")
     assert "s.example/k" not in "".join(config.notices) + repr(config)
+
+
+def test_retention_has_a_plain_name_and_two_of_ours():
+    for name in ("FEATURE_RETENTION_HOURS", "DRIFTWELL_RETENTION_HOURS", "DRIFTWELL_FEATURE_RETENTION_HOURS"):
+        assert load_config(None, {name: "24"}).settings_for("m").retention_hours == 24
+    assert load_config(None, {}).settings_for("m").retention_hours is None
 
 
 def test_an_unknown_variable_is_said_with_the_nearest():

@@ -77,7 +77,7 @@ def test_it_is_told_over_http_and_to_prometheus(make):
     assert status["reason"] is None
     assert status["multivariate"]["method"] == "mmd"
     assert "all columns together" in status["interpretation"]
-    text = metrics_text(monitor.runtime, [("flights", "v1")])
+    text = metrics_text(monitor.runtime, lambda: [("flights", "v1")])
     assert f'driftwell_drift_distance{{model="flights",version="v1"}} {found.value!r}' in text
     assert f'driftwell_drift_p_value{{model="flights",version="v1"}} {found.p_value!r}' in text
 

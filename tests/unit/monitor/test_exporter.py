@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import ks_2samp
 
 from driftwell._version import __version__
+from driftwell.errors import StoreError
 from driftwell.monitor.exporter import ModelSample, exposition, metrics_text
 from driftwell.monitor.runtime import Runtime
 
@@ -23,6 +24,7 @@ CHECK = {
     "drift_detected": True,
     "performance_degraded": False,
     "max_drift_score": 0.5,
+    "coverage": 0.975,
     "duration_seconds": 0.25,
     "quality": {"status": "critical", "n_failed": 3, "broken": ["sex"], "verdicts": []},
     "drift": {
@@ -49,7 +51,18 @@ FULL = ModelSample(
     alerts={"critical": 1},
     custom=(("revenue", {"region": "eu", "model": "theirs", "1st": "x"}, 12.5),),
 )
-CAPTURE = {"dropped": {"queue_full": 3}, "rejected": {"duplicate": 4}, "queue_length": 7}
+CAPTURE = {
+    "offered": 120,
+    "stored": 100,
+    "waiting": 13,
+    "recovered": 5,
+    "unjournaled": 1,
+    "dropped": {"queue_full": 3},
+    "rejected": {"duplicate": 4},
+    "queue_length": 7,
+    "last_success": "2026-01-20T18:00:00Z",
+    "spool": {"bytes": 4096, "files": 2, "waiting": 6, "unreadable": 0},
+}
 
 
 def parsed(text: str) -> dict[tuple, float]:
@@ -107,7 +120,18 @@ def text() -> str:
         }),
         ("prediction_latency_seconds_sum", {(): 1.25}),
         ("prediction_latency_seconds_count", {(): 6}),
-        ("capture_dropped_total", {(("reason", "queue_full"),): 3.0, (("reason", "store_failed"),): 0.0}),
+        ("capture_dropped_total", {
+            (("reason", "queue_full"),): 3.0, (("reason", "spool_full"),): 0.0, (("reason", "store_failed"),): 0.0
+        }),
+        ("capture_offered_total", {(): 120.0}),
+        ("capture_stored_total", {(): 100.0}),
+        ("capture_waiting", {(): 13.0}),
+        ("capture_recovered_total", {(): 5.0}),
+        ("capture_unjournaled_total", {(): 1.0}),
+        ("capture_spool_bytes", {(): 4096.0}),
+        ("capture_spool_waiting", {(): 6.0}),
+        ("capture_last_success_timestamp_seconds", {(): 1768932000.0}),
+        ("capture_coverage_ratio", {(): 0.975}),
         ("capture_rejected_total", {(("reason", "conflict"),): 0.0, (("reason", "duplicate"),): 4.0}),
         ("capture_queue_length", {(): 7.0}),
         ("build_info", {(("driftwell_version", __version__),): 1.0}),
@@ -208,7 +232,7 @@ def test_a_scrape_reads_store_and_ledger(tmp_path):
         monitor.record_metric("revenue", 3.0, timestamp=now - timedelta(hours=1))
         monitor.check(window="PT1H", at=now)
         monitor.trigger_retraining("manual")
-        text = metrics_text(runtime, [("flights", "v1")], monitoring=True, clock=now.timestamp)
+        text = metrics_text(runtime, lambda: [("flights", "v1")], monitoring=True, clock=now.timestamp)
     finally:
         runtime.close()
     expected = {
@@ -228,3 +252,19 @@ def test_a_scrape_reads_store_and_ledger(tmp_path):
     assert exact - 0.01 <= values("driftwell_drift_distance", text)[()] <= exact + 1e-9  # binned: a lower bound
     assert list(values("driftwell_custom_metric", text).values()) == [3.0]
     assert sum(values("driftwell_alerts_firing", text).values()) > 0
+
+
+def test_while_the_store_is_away_the_process_still_tells_what_waits(tmp_path, monkeypatch):
+    runtime = Runtime.open(f"sqlite:///{tmp_path}/x.db", flush_seconds=60)
+    runtime.monitor("flights", "v1").record_prediction({"x": 1.0})
+
+    def away(*_: object) -> None:
+        raise StoreError("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(runtime.ledger, "get_mark", away)
+        found = parsed(metrics_text(runtime, lambda: [("flights", "v1")]))
+    assert (found[("driftwell_store_up",)], found[("driftwell_capture_waiting",)]) == (0.0, 1.0)
+    assert not any(("model", "flights") in key for key in found)
+    assert parsed(metrics_text(runtime, list))[("driftwell_store_up",)] == 1.0
+    runtime.close()

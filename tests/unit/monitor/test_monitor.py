@@ -61,7 +61,7 @@ def test_an_unknown_option_names_the_nearest_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [{"durability": "journal"}, {"alarm": "budget"}])
+@pytest.mark.parametrize("options", [{"false_alarm_budget": 1000}, {"alarm": "budget"}])
 def test_an_option_of_a_later_version_says_so(url, options):
     with pytest.raises(NotSupported, match="not available in this version"):
         Monitor("flights", store=url, **options)

@@ -149,7 +149,8 @@ def test_a_column_without_any_value_keeps_no_other_from_its_verdict(make, refere
         monitor.record_prediction(row, timestamp=NOON + timedelta(seconds=i))
     found = monitor.check("PT1H", at=NOON + timedelta(hours=1))
     judged = {v.feature: v.status for v in found.verdicts if v.signal == "drift"}
-    assert {name: judged[name] for name in ("at", "note", "emb")} == dict.fromkeys(("at", "note", "emb"), "ok")
+    # 200 times in the 168 hours of a week are too few in each for any test.
+    assert {name: judged[name] for name in ("at", "note", "emb")} == {"at": "no_data", "note": "ok", "emb": "ok"}
     assert judged["sig"] == status
 
 

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score
 
 import driftwell as dw
 from driftwell.errors import BadInput, ColumnError
-from driftwell.monitor.rows import json_values, typed
+from driftwell.stores.export import json_values, typed
 
 START = datetime(2026, 1, 20, 18, 0, tzinfo=UTC)
 NOW = START + timedelta(hours=1)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from driftwell.reports.coverage import predictions_checked
+from driftwell.reports import render_monitoring
+from driftwell.reports.coverage import coverage_words, missing_words, predictions_checked
 from driftwell.reports.monitoring import monitoring_view
 
 START = datetime(2026, 3, 4, tzinfo=UTC)
@@ -53,3 +54,21 @@ def test_the_report_says_where_it_cannot_know():
 
     assert fact(check(0, 1, 1_500), check(1, 2, 60)) == ("1,560", "")
     assert fact(check(0, 2, 1_500), check(1, 3, 1_200)) == ("at least 1,500", "the windows overlap")
+
+
+def test_what_is_missing_is_said_of_a_check_and_of_many():
+    checks = [{"coverage": 0.9999}, {"coverage": 0.5}, {"coverage": 1.0}, {"coverage": None}, {}]
+    words = [coverage_words(check) for check in checks]
+    assert words == [">99.9% of what was offered was stored", "50.0% of what was offered was stored", "", "", ""]
+    assert missing_words(checks) == (
+        "Predictions are missing in 2 of 5 checks; in the worst, 50.0% of what was offered was stored."
+    )
+    assert missing_words(checks[2:]) == ""
+
+
+def test_the_report_over_many_checks_shows_it():
+    window = {"start": "2026-01-20T18:00:00Z", "end": "2026-01-20T19:00:00Z"}
+    check = {"status": "ok", "window": window, "n_predictions": 900, "coverage": 0.9}
+    page = render_monitoring("m", [check])
+    assert "90.0% of what was offered was stored" in page
+    assert "of what was offered" not in render_monitoring("m", [check | {"coverage": 1.0}])

@@ -116,6 +116,7 @@ class FakeRecording:
 
     space: int = 1000
     offered: list[dict[str, Any]] = field(default_factory=list)
+    tables: list[tuple[Any, ...]] = field(default_factory=list)
     labels: list[tuple[Any, ...]] = field(default_factory=list)
     outcomes: dict[str, LabelCounts | None] = field(default_factory=dict)
     tickets: list[FakeTicket] = field(default_factory=list)
@@ -132,6 +133,10 @@ class FakeRecording:
             {"model": model, "version": version, "features": features, "prediction": prediction, **rest}
         )
         return rest["prediction_id"] or f"made-{len(self.offered)}"
+
+    def offer_table(self, model: str, version: str, table: Any, roles: dict[str, str]) -> list[str]:
+        self.tables.append((model, version, table, roles))
+        return [f"row-{i}" for i in range(len(table))]
 
     def offer_label(
         self, prediction_id: str, true_label: Any, *, model: str | None = None, timestamp: Any = None

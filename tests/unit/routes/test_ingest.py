@@ -173,15 +173,19 @@ def test_deeply_nested_body_is_422(client):
     [
         None,
         "text/plain",
-        "application/vnd.apache.arrow.stream",
-        "application/cloudevents+json",
+        "application/cloudevents+xml",
         "application/x-www-form-urlencoded",
     ],
 )
 def test_other_content_types_are_415(client, kind):
     answer = client.post("/api/v1/predictions", content=b"{}", headers={"content-type": kind} if kind else {})
     assert answer.status_code == 415
-    assert answer.json()["accepted"] == ["application/json"]
+    assert answer.json()["accepted"] == [
+        "application/json",
+        "application/vnd.apache.arrow.stream",
+        "application/cloudevents+json",
+        "application/cloudevents-batch+json",
+    ]
 
 
 def test_compressed_body_is_415(client):
@@ -215,6 +219,8 @@ def test_label_counts_are_added_up(client, recording):
         "pending": 1,
         "rejected": [],
     }
+    told = client.post("/api/v1/feedback?fates=true", json=rows).json()
+    assert told["fates"] == ["matched", "early", "duplicate", "conflicting", "pending"]
 
 
 def test_label_that_could_not_be_kept_is_rejected(client, recording):

@@ -134,7 +134,7 @@ def test_model_and_version_choose(model):
 
 def test_without_ingest_its_paths_are_absent(model):
     client = _client_of(lambda name, version: model)
-    assert [client.post(one.path, json={}).status_code for one in INGEST_PATHS] == [404, 404]
+    assert [client.post(one.path, json={}).status_code for one in INGEST_PATHS] == [404, 404, 404]
 
 
 # -- feedback and retraining ---------------------------------------------------------------------------------

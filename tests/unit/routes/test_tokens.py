@@ -17,6 +17,9 @@ from driftwell.routes.scopes import SCOPES
 
 NOW = datetime(2026, 1, 20, 18, tzinfo=UTC)
 
+EVENT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"features": {}}}
+EVENT_TYPE = {"content-type": "application/cloudevents+json"}
+
 
 @pytest.fixture
 def guarded(model, ledger, ingest):
@@ -89,8 +92,8 @@ def test_a_scope_opens_its_own_paths_only(guarded, ledger, one, scope):
     answer = guarded.request(
         one.method,
         one.path,
-        headers={"Authorization": f"Bearer {token}"},
-        json={"prediction_id": "p", "true_label": 1},
+        headers={"Authorization": f"Bearer {token}"} | (EVENT_TYPE if one.path.endswith("cloudevents") else {}),
+        json=EVENT if one.path.endswith("cloudevents") else {"prediction_id": "p", "true_label": 1},
     )
     needed = SCOPES[one.method, one.path]
     if scope in (needed, "admin"):

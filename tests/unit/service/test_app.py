@@ -99,11 +99,14 @@ def test_every_path_survives_an_unreachable_store(service, runtime, headers, ver
     needs_models = path not in (
         "/api/v1/feedback",  # a label needs no model
         "/openapi.json",
+        "/metrics",  # tells what waits and what is lost, now of all times
         "/api/v1/models/{model}/reference",  # the body is broken, which is said first
     )
     if needs_models:
         assert_problem(answer, 503)
         assert answer.headers["retry-after"] == "1"
+    if path == "/metrics":
+        assert "driftwell_store_up 0.0" in answer.text
 
 
 def test_unforeseen_error_is_a_problem_without_details(service, runtime, headers, monkeypatch):

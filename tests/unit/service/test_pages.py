@@ -241,6 +241,19 @@ def test_lost_records_are_seen_at_once() -> None:
     assert view_of([check()])["signals"][0]["word"] == "Complete"
 
 
+def test_a_newest_check_that_lacks_predictions_says_so() -> None:
+    tile = view_of([check(coverage=0.95)])["signals"][0]
+    assert (tile["tone"], tile["word"]) == ("medium", "Incomplete")
+    assert tile["words"] == "95.0% of what was offered was stored"
+    assert view_of([check(coverage=1.0)])["signals"][0]["word"] == "Complete"
+
+
+def test_what_waits_on_disk_and_what_was_recovered_are_facts() -> None:
+    facts = {name: value for name, value, _ in view_of([], capture={"spool": {"waiting": 7}, "recovered": 3})["facts"]}
+    assert (facts["Waiting on disk"], facts["Recovered"]) == ("7", "3")
+    assert "Recovered" not in {name for name, *_ in view_of([], capture={"recovered": 0})["facts"]}
+
+
 def test_rows_of_the_heat_map_link_to_their_features() -> None:
     heat = view_of([check(1), check()])["heat"]
     assert heat["rows"][0] == "delay"

@@ -9,11 +9,14 @@ import pyarrow as pa
 import pytest
 
 from driftwell.config import Config, ModelConfig
-from driftwell.errors import BadInput, UnknownName
-from driftwell.monitor.runtime import DEFAULT_VERSION
+from driftwell.errors import BadInput, StoreError, UnknownName
+from driftwell.monitor import opening
+from driftwell.monitor.opening import LateStore, Stores
+from driftwell.monitor.runtime import DEFAULT_VERSION, Runtime
 from driftwell.profiles import Reference
 from driftwell.routes.problems import ProblemError
 from driftwell.service.served import Served
+from driftwell.stores.memory import MemoryStore
 
 
 def served(rows, **models):
@@ -113,3 +116,28 @@ def test_reference_files_of_the_configuration_are_taken(runtime, tmp_path, caplo
     assert runtime.reference_for("bad", "v1") is None
     assert "model bad goes on without a reference" in caplog.text
     assert "driftwell baseline" in caplog.text
+
+
+def test_a_service_starts_while_its_server_is_away_and_keeps_its_references_until_it_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "RETRY_SECONDS", 0.0)
+    reference = Reference.from_data(pa.table({"x": np.arange(200.0)}))
+    reference.save(tmp_path / "r.json")
+    there = []
+
+    def opener():
+        if not there:
+            raise StoreError("away")
+        return MemoryStore()
+
+    late = LateStore("postgresql://h/d", opener)
+    runtime = Runtime(late, late, stores=Stores(late, late, (late,)))
+    own = {"known": ModelConfig(name="known", version="v1", reference=str(tmp_path / "r.json"))}
+    unknown = {"versionless": ModelConfig(name="versionless", reference=str(tmp_path / "r.json"))}
+    Served(runtime, Config(models=own | unknown)).load_references()
+    assert runtime.reference_for("known", "v1").id == reference.id
+    there.append(True)
+    runtime.monitor("known", "v1").record_prediction({"x": 1.0})
+    assert runtime.recorder.flush(10)
+    runtime.reference_for("known", "v1")
+    assert ("known", "v1") in late.references()
+    runtime.close()

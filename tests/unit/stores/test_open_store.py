@@ -12,8 +12,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from driftwell.errors import BadInput, FormatError, NotSupported, StoreError
-from driftwell.stores import open_store
+from driftwell.errors import BadInput, FormatError, MissingDependency, NotSupported, StoreError
+from driftwell.stores import open_ledger, open_store
 from driftwell.stores.checks import count_leaves, make_batch
 from driftwell.stores.sqlite.migration import newest_version
 
@@ -59,10 +59,70 @@ def test_absolute_address_is_kept(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("url", ["postgresql://localhost/db", "driftwell.db", "", "mysql:///x"])
+@pytest.mark.parametrize("url", ["driftwell.db", "", "mysql:///x", "sqlite:x.db", "SQLITE:///x.db"])
 def test_unknown_kind_names_the_known_ones(url: str) -> None:
-    with pytest.raises(NotSupported, match=r"sqlite \(sqlite:///driftwell\.db\)"):
+    with pytest.raises(NotSupported, match=r"sqlite \(sqlite:///driftwell\.db\).*postgresql \(.*redis \(.*influxdb \("):
         open_store(url)
+
+
+def test_what_is_no_address_is_not_repeated() -> None:
+    for wrong in ("mysql://user:hunter2@host/db", "user:hunter2@host", 7, None):
+        with pytest.raises((NotSupported, BadInput)) as caught:
+            open_store(wrong)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["memory://x", "memory:///x.db", "memory://?a=1"])
+def test_memory_has_no_name(url: str) -> None:
+    with pytest.raises(BadInput, match="memory:// and nothing more"):
+        open_store(url)
+
+
+@pytest.mark.parametrize("url", ["redis://h/0", "rediss://h/0", "influxdb://h/d", "influxdb+https://h/d", "memory://"])
+def test_only_two_kinds_can_be_the_ledger(url: str) -> None:
+    with pytest.raises(NotSupported, match=r"cannot be the ledger.*sqlite \(.*postgresql \("):
+        open_ledger(url)
+
+
+def test_a_file_can_be_the_ledger(tmp_path: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    assert ledger.references() == []
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "library", "extra"),
+    [
+        ("postgresql://u:hunter2@127.0.0.1:1/db", "psycopg", "postgres"),
+        ("postgres://u:hunter2@127.0.0.1:1/db", "psycopg", "postgres"),
+        ("redis://:hunter2@127.0.0.1:1/0", "redis", "redis"),
+        ("rediss://:hunter2@127.0.0.1:1/0", "redis", "redis"),
+    ],
+)
+def test_missing_driver_names_the_extra(url: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(f"driftwell.stores.{extra}")]:
+        monkeypatch.delitem(sys.modules, name)  # imported by an earlier test
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    with pytest.raises(MissingDependency, match=rf"driftwell\[{extra}\]") as caught:
+        open_store(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@127.0.0.1:port/db",
+        "redis://:hunter2@127.0.0.1:port/0",
+        "redis://:hunter2@127.0.0.1/0?colour=red",
+        "influxdb://u:hunter2@127.0.0.1:port/d",
+        "influxdb://u:hunter2@127.0.0.1",
+        "influxdb://u:hunter2@/d",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises((BadInput, StoreError)) as caught:
+        open_store(url)
+    assert "hunter2" not in str(caught.value) + str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize("url", ["sqlite://x.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///x.db?mode=ro"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -309,3 +311,118 @@ def test_every_feature_keeps_its_name_in_cut_hours(store, names):
 def test_rows_profile_counts_rows_even_without_any_column():
     rows = make_batch("b", ["1", "2", "3"], features=[{}, {}, {}]).rows
     assert rows_profile(feature_table(rows), rows, None).n_rows == 3
+
+
+# -- windows whose rows are gone -------------------------------------------------------------------------------
+
+
+def kept_and_gone(store: SQLiteStore, reference: Reference) -> list[dict[str, Any]]:
+    """Rows of four hours, the features of the first two gone."""
+    rows = rows_at(*range(0, 240, 4))
+    for i, row in enumerate(rows):
+        store.append(batch_of(f"b{i}", [row], start_us=row["at"]), leaf_builder(reference))
+    store.prune(rows_before_us=NOON + 2 * HOUR_US)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "hours"),
+    [
+        (30, 230, (0, 230)),  # the first hour is cut and gone, the last is cut and there
+        (30, 180, (0, 180)),
+        (10, 50, (0, 60)),  # within one hour
+        (10, 100, (0, 120)),  # both ends
+        (60, 110, (60, 120)),  # the end alone
+        (10, 150, (0, 150)),
+    ],
+)
+def test_a_cut_hour_whose_rows_are_gone_counts_whole_and_says_so(store, reference, start, end, hours):
+    rows = kept_and_gone(store, reference)
+    found = window_profile(store, store, "m", "v1", NOON + start * MINUTE, NOON + end * MINUTE, reference)
+    low, high = (NOON + minutes * MINUTE for minutes in hours)
+    assert found.profile.to_bytes() == expected(reference, [r for r in rows if low <= r["at"] < high])
+    whole = f"2026-01-01 {12 + hours[0] // 60}:00 to 2026-01-01 {12 + hours[1] // 60}:00"
+    assert found.notes == (
+        f"feature rows at the ends of the window are gone: whole hours are counted there ({whole} UTC)",
+    )
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 240), (60, 120), (120, 200), (130, 140), (-30, 60), (-30, -10)])
+def test_a_window_that_needs_no_lost_row_says_nothing(store, reference, start, end):
+    rows = kept_and_gone(store, reference)
+    low, high = NOON + start * MINUTE, NOON + end * MINUTE
+    found = window_profile(store, store, "m", "v1", low, high, reference)
+    assert found.notes == ()
+    assert found.profile.to_bytes() == expected(reference, [r for r in rows if low <= r["at"] < high])
+
+
+def test_an_hour_that_lost_some_rows_counts_whole(store, reference):
+    rows = rows_at(10, 20, 30, 40)
+    for i, row in enumerate(rows):
+        store.append(batch_of(f"b{i}", [row], start_us=row["at"]), leaf_builder(reference))
+    store.prune(rows_before_us=NOON + 25 * MINUTE)
+    found = window_profile(store, store, "m", "v1", NOON + 15 * MINUTE, NOON + 45 * MINUTE, reference)
+    assert (found.profile.to_bytes(), len(found.notes)) == (expected(reference, rows), 1)
+    found = window_profile(store, store, "m", "v1", NOON + 25 * MINUTE, NOON + 45 * MINUTE, reference)
+    assert (found.profile.to_bytes(), found.notes) == (expected(reference, rows[2:]), ())
+
+
+def test_predictions_that_are_forgotten_still_count_in_their_hour(store, reference):
+    rows = kept_and_gone(store, reference)
+    store.prune(predictions_before_us=NOON + HOUR_US)
+    found = window_profile(store, store, "m", "v1", NOON + 30 * MINUTE, NOON + 2 * HOUR_US, reference)
+    assert (found.profile.to_bytes(), len(found.notes)) == (expected(reference, rows[:30]), 1)
+
+
+def test_deleted_predictions_widen_no_window(store, reference):
+    rows = rows_at(10, 20, 30)
+    store.append(batch_of("b", rows), leaf_builder(reference))
+    store.delete(prediction_ids=["b-1"])
+    found = window_profile(store, store, "m", "v1", NOON + 5 * MINUTE, NOON + 35 * MINUTE, reference)
+    assert (found.profile.to_bytes(), found.notes) == (expected(reference, [rows[0], rows[2]]), ())
+
+
+@pytest.mark.parametrize("minute", [8, 60])
+def test_a_number_of_rows_whose_oldest_are_gone_counts_their_hour_whole(store, reference, minute):
+    rows = kept_and_gone(store, reference)
+    wanted = [r for r in rows if r["at"] >= NOON + minute * MINUTE]
+    found = window_profile(store, store, "m", "v1", wanted[0]["at"], NOON + 4 * HOUR_US, reference, limit=len(wanted))
+    whole = [r for r in rows if r["at"] >= NOON + minute // 60 * HOUR_US]
+    assert (found.profile.to_bytes(), len(found.notes)) == (expected(reference, whole), 1)
+
+
+def test_gone_rows_after_a_mark_count_whole_without_those_before_it(store, reference):
+    old, new = rows_at(5, 40), rows_at(6, 41)
+    store.append(batch_of("old", old), leaf_builder(reference))
+    mark = store.set_mark("m")
+    store.append(batch_of("new", new), leaf_builder(reference))
+    store.prune(rows_before_us=NOON + HOUR_US)
+    low, high = NOON + 30 * MINUTE, NOON + HOUR_US
+    found = window_profile(store, store, "m", "v1", low, high, reference, after_arrival=mark)
+    assert (found.profile.to_bytes(), len(found.notes)) == (expected(reference, new), 1)
+    assert count_arrived(store, store, "m", "v1", low, high, after_arrival=mark) == 2
+
+
+def test_gone_rows_that_a_transform_changed_count_whole(store, reference):
+    transform = Transform({"delay": "x"}, None)
+    rows = rows_at(5, 40)
+    features = [{"delay": row["x"], "colour": row["colour"]} for row in rows]
+    store.append(batch_of("b", rows, features=features), leaf_builder(reference, transform))
+    store.prune(rows_before_us=NOON + 2 * HOUR_US)
+    found = window_profile(store, store, "m", "v1", NOON + 30 * MINUTE, NOON + HOUR_US, reference, transform=transform)
+    assert (found.profile.to_bytes(), len(found.notes), found.skipped) == (expected(reference, rows), 1, 0)
+
+
+def test_a_check_says_that_whole_hours_were_counted(reference):
+    from driftwell import Monitor
+
+    with closing(Monitor("m", "v1", reference=reference, store="memory://", channels=["log"])) as monitor:
+        store = monitor.runtime.store
+        rows = rows_at(*range(0, 120, 2))
+        store.append(batch_of("b", rows), leaf_builder(reference))
+        at = datetime.fromtimestamp((NOON + 2 * HOUR_US) // 1_000_000, UTC)
+        assert "whole hours" not in (monitor.check("PT90M", at=at).reason or "")
+        store.prune(rows_before_us=NOON + HOUR_US)
+        found = monitor.check("PT90M", at=at)
+        assert "feature rows at the ends of the window are gone: whole hours are counted there" in found.reason
+        assert found.drift["summary"]["n_current"] == 60

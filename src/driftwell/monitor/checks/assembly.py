@@ -34,7 +34,8 @@ def assemble(
     fired = severity >= Severity.MEDIUM
     broken = quality.quality.broken if quality.quality is not None else ()
     moved = {name: score for name, score in scores.items() if name not in broken}
-    reasons = [note, parts["traffic"].reason, quality.reason, drift.reason, performance.reason]
+    notes = dict.fromkeys(said for part in parts.values() for said in part.notes)
+    reasons = [note, *notes, parts["traffic"].reason, quality.reason, drift.reason, performance.reason]
     return CheckResult(
         check_id=new_id(),
         model=context.model,
@@ -57,7 +58,7 @@ def assemble(
         quality=quality.report,
         source=source,
         mark=context.mark,
-        reason="; ".join(reason for reason in reasons if reason) or None,
+        reason="; ".join(dict.fromkeys(reason for reason in reasons if reason)) or None,
     )
 
 

@@ -34,11 +34,12 @@ class CheckContext:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one job of a check found: its report, its verdicts, why there is none, how many rows there are, and which
-    columns are broken."""
+    """What one job of a check found: its report, its verdicts, why there is none, how many rows there are, which
+    columns are broken, and what the rows of the window did not allow to say exactly."""
 
     verdicts: tuple[Verdict, ...] = ()
     report: dict[str, Any] | None = None
     reason: str | None = None
     n: int | None = None
     quality: QualityResult | None = None
+    notes: tuple[str, ...] = ()

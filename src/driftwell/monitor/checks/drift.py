@@ -59,8 +59,8 @@ def drift(
         nothing = Verdict("drift", "no_data", Severity.NONE, "drift", n=found.profile.n_rows, reason=reason)
         verdicts = tuple(verdict for verdict in _verdicts(result) if verdict.status != "no_data")
         said = any(verdict.signal == "drift" for verdict in verdicts)
-        return Part(verdicts if said else (nothing, *verdicts), report, reason)
-    return Part(tuple(_verdicts(result)), report)
+        return Part(verdicts if said else (nothing, *verdicts), report, reason, notes=found.notes)
+    return Part(tuple(_verdicts(result)), report, notes=found.notes)
 
 
 def _with_score_threshold(result: DriftResult, settings: MonitorSettings) -> DriftResult:

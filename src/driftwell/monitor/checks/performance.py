@@ -9,9 +9,9 @@ from driftwell.evaluation.degradation import degradation
 from driftwell.evaluation.metrics import canonical_metric
 from driftwell.evaluation.performance import performance_of
 from driftwell.monitor.checks.context import CheckContext, Part
-from driftwell.monitor.rows import json_values
 from driftwell.monitor.windowing import Span, to_us
 from driftwell.results import MetricValue, Severity, Verdict
+from driftwell.stores.export import json_values
 from driftwell.stores.windows import oldest_rows
 
 __all__ = ["labelled_rows", "performance", "realized_performance"]

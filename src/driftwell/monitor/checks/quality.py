@@ -28,7 +28,8 @@ def quality(context: CheckContext, span: Span, table: Any, counted: Callable[[],
     reference = context.reference
     assert reference is not None
     rules = learn_rules(reference, context.settings.quality)
-    profile = counted().profile
+    window = counted()
+    profile = window.profile
     found = judge_quality(
         reference,
         profile,
@@ -39,7 +40,7 @@ def quality(context: CheckContext, span: Span, table: Any, counted: Callable[[],
     )
     verdicts = tuple(_verdict(one) for one in found.failed) or (_summary(found, profile.n_rows),)
     # A rule that holds is counted, not kept: a check is recorded every few minutes.
-    return Part(verdicts, found.to_dict(brief=True), quality=found)
+    return Part(verdicts, found.to_dict(brief=True), quality=found, notes=window.notes)
 
 
 def _verdict(one: QualityVerdict) -> Verdict:

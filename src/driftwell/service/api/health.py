@@ -25,7 +25,10 @@ def metrics(ctx: Ctx) -> Response:
     settings = ctx.runtime.settings
     if not settings.enable_prometheus:
         return prometheus(None)
-    models = [(name, version) for name, versions in ctx.served.versions().items() for version in versions]
+
+    def models() -> list[tuple[str, str]]:
+        return [(name, version) for name, versions in ctx.served.versions().items() for version in versions]
+
     return prometheus(metrics_text(ctx.runtime, models, prefix=settings.metrics_prefix))
 
 

@@ -87,6 +87,7 @@ def model_view(
         "stale": is_stale(newest, totals.get("last_us")),
         "window": span(*window_of(newest)) if newest else "",
         "check": check_view(newest) if newest else None,
+        "notes": [sentence(note) for note in items(mapping(newest.get("drift")).get("notes"))],
         "heat": heat_view(known, lambda name: links.feature(model, version, name)),
         "panels": panels,
         "quality": quality_view(newest.get("quality")),
@@ -141,7 +142,15 @@ def _model_facts(totals: Mapping[str, Any], capture: Mapping[str, Any]) -> list[
         ("Labels", whole(labels), f"{percent(labels / predictions)} of the predictions" if predictions else ""),
         ("Mean output", figure(output.get("mean")), f"from {figure(output.get('min'))} to {figure(output.get('max'))}"),
         ("Lost", counts["dropped"], said),
+        *_spool_facts(capture),
     ]
+
+
+def _spool_facts(capture: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What waits on disk for the store, and what came from processes that ended before they could store it."""
+    waiting, recovered = number(mapping(capture.get("spool")).get("waiting")), number(capture.get("recovered"))
+    facts = [("Waiting on disk", whole(waiting), "in the spool, until the store answers")] if waiting else []
+    return facts + ([("Recovered", whole(recovered), "from processes that had ended")] if recovered else [])
 
 
 def _total(value: object) -> str:

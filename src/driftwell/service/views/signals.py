@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from driftwell.reports.coverage import coverage_words
 from driftwell.reports.reading import items, mapping, records
 from driftwell.reports.views import tone
 from driftwell.reports.words import figure, joined, metric_word, moment, number, severity_word, whole
@@ -39,12 +40,19 @@ def signal_tiles(newest: Check, totals: Mapping[str, Any], capture: Mapping[str,
     """A tile a signal: whether records come in, and what the newest check says of quality, drift, outputs and
     performance."""
     lost = sum(int(number(n) or 0) for n in mapping(capture.get("dropped")).values())
+    missing = coverage_words(newest)
     last = moment(totals.get("last_us"))
     tile = {
         "name": "Capture",
-        "tone": "medium" if lost else "ok" if totals.get("predictions") else "none",
-        "word": f"{whole(lost)} lost" if lost else "Complete" if totals.get("predictions") else "No data",
-        "words": f"newest prediction {last}" if totals.get("predictions") else "nothing has been recorded",
+        "tone": "medium" if lost or missing else "ok" if totals.get("predictions") else "none",
+        "word": f"{whole(lost)} lost"
+        if lost
+        else "Incomplete"
+        if missing
+        else "Complete"
+        if totals.get("predictions")
+        else "No data",
+        "words": missing or (f"newest prediction {last}" if totals.get("predictions") else "nothing has been recorded"),
     }
     return [tile, *(_tile(key, name, newest) for key, (name, _) in SIGNALS.items())]
 

@@ -22,7 +22,7 @@ from driftwell.stores.base import ROW_COLUMNS, AppendResult, Leaf, LeafBuilder, 
 from driftwell.stores.sqlite.connection import Database, fetch
 from driftwell.stores.sqlite.encoding import columns_of, encode
 from driftwell.stores.sqlite.labels import attach_waiting_labels
-from driftwell.stores.sqlite.leaves import add_leaves
+from driftwell.stores.sqlite.leaves import StoredLeaf, add_leaves
 from driftwell.stores.sqlite.streams import MOST_ROWS, add_stream, find_streams, first_key
 from driftwell.stores.sqlite.summaries import Hour, add_hours, outputs_of, summarise
 
@@ -140,10 +140,11 @@ def _store(database: Database, ready: _Prepared, counts: AppendResult) -> Append
         keys = range(first_key(arrival), first_key(arrival) + len(batch))
         _add_predictions(connection, stream, keys, ready)
         _add_rows(connection, arrival, ready)
-        add_leaves(connection, stream, ready.leaves, arrival, arrival)
+        covers = frozenset((arrival,))
+        add_leaves(connection, stream, (StoredLeaf(leaf, arrival, arrival, covers) for leaf in ready.leaves))
         add_hours(connection, stream, arrival, ready.hours)
         matched = attach_waiting_labels(connection, batch.model, stream, (keys[0], keys[-1]))
-    return AppendResult(counts.stored, counts.duplicate, counts.conflict, matched)
+    return AppendResult(counts.stored, counts.duplicate, counts.conflict, matched, arrival)
 
 
 def _add_batch(connection: apsw.Connection, batch: PredictionBatch, stream: int, edges_id: str | None) -> int:

@@ -35,6 +35,7 @@ CHECKPOINT_PAGES = 1_000
 """Pages in the write-ahead log after which a commit copies them into the file (4 MB)."""
 CROWDED_PAGES = 16_000
 """Pages after which that copying makes other writers wait, or the log would grow without end (64 MB)."""
+_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
 PASSIVE, RESTART = apsw.SQLITE_CHECKPOINT_PASSIVE, apsw.SQLITE_CHECKPOINT_RESTART
 
 _PRAGMAS = (
@@ -42,6 +43,7 @@ _PRAGMAS = (
     "PRAGMA cache_size = -16000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA secure_delete = ON",  # what was deleted is overwritten, not only forgotten
 )
 
 
@@ -57,7 +59,7 @@ class Database:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = BUSY_SECONDS) -> None:
-        self.path = os.path.abspath(path)
+        self.path = self._full_path(path)
         self._busy_seconds = busy_seconds
         self._idle: list[apsw.Connection] = []
         self._file: tuple[int, int] | None = None  # which file the connections are of; None until one is open
@@ -81,6 +83,27 @@ class Database:
         with self._borrowed(to_keep=True) as connection, _transaction(connection, "BEGIN IMMEDIATE"):
             yield connection
 
+    @contextmanager
+    def alone(self) -> Iterator[apsw.Connection]:
+        """A connection in no transaction, for what SQLite does outside of one."""
+        with self._borrowed(to_keep=True) as connection:
+            yield connection
+
+    def empty_log(self, patience_seconds: float = 10.0) -> bool:
+        """Copy the write-ahead log into the file and cut it, so that what was deleted is in neither; whether that was
+        done: a reader at work since before stands in its way."""
+        if not self.logs_ahead:
+            return True
+        with self._borrowed():
+            impatient = _connect(self.path, patience_seconds)
+            try:
+                impatient.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.BusyError:
+                return False
+            finally:
+                impatient.close(True)
+        return True
+
     def close(self) -> None:
         """Close all connections; those at work now are closed when they come back. Safe to repeat."""
         with self._pool:
@@ -98,7 +121,7 @@ class Database:
         try:
             connection = connection or self._opened()
             yield connection
-            if to_keep and (generation != self._generation or _identity(self.path) != self._file):
+            if to_keep and (generation != self._generation or self._identity() != self._file):
                 raise StoreError(f"the store {self.path} was removed while it was written to: nothing of this is kept")
         except apsw.Error as exc:
             raise explain(exc, self.path) from exc
@@ -106,18 +129,39 @@ class Database:
             self._give_back(connection, generation)
 
     def _opened(self) -> apsw.Connection:
+        if self._file is None:
+            self._create()
         connection = _connect(self.path, self._busy_seconds)
         if self._file is None:
             try:
-                migrate(connection, self.path)
+                migrate(connection, self.path, log_ahead=self.logs_ahead)
             except BaseException:
                 connection.close(True)
                 raise
-            self._file = _identity(self.path)
+            self._file = self._identity()
         return connection
 
+    # What a database that is no file does otherwise.
+    logs_ahead = True
+
+    def _full_path(self, path: str | os.PathLike[str]) -> str:
+        return os.path.abspath(path)
+
+    def _create(self) -> None:
+        """Predictions may be personal: a new file is for its owner alone, and SQLite's other files follow it."""
+        with suppress(OSError):  # there already, or SQLite will say what is wrong
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file lies at the path now; None where there is none."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _leave_lost_file(self) -> None:
-        if self._file is None or _identity(self.path) == self._file:
+        if self._file is None or self._identity() == self._file:
             return
         log.warning("the store %s was removed or replaced: it is opened anew, what it held is not in it", self.path)
         for connection in self._idle:
@@ -235,21 +279,12 @@ class _LogKeeper:
 
 def _connect(path: str, busy_seconds: float) -> apsw.Connection:
     patience = _Patience(busy_seconds)
-    connection = apsw.Connection(path)
+    connection = apsw.Connection(path, flags=_FLAGS)
     connection.set_busy_handler(patience)
     for pragma in _PRAGMAS:
         connection.execute(pragma).fetchall()
     connection.set_wal_hook(_LogKeeper(patience))
     return connection
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Which file lies at a path now; None where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _abandon(connection: apsw.Connection) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from driftwell.errors import BadInput, FormatError
 from driftwell.stores.base import ROW_COLUMNS
 
-__all__ = ["ROW_TYPES", "columns_of", "decode", "decode_whole", "encode", "public_names", "unite"]
+__all__ = ["ROW_TYPES", "columns_of", "decode", "decode_whole", "encode", "encode_again", "public_names", "unite"]
 
 ROW_TYPES: dict[str, pa.DataType] = {
     **dict.fromkeys(ROW_COLUMNS, pa.string()),
@@ -60,6 +60,12 @@ def encode(flat: pa.Table) -> tuple[bytes, bytes]:
     return stream[:cut], zlib.compress(rows, 1) if small else rows
 
 
+def encode_again(schema: bytes, message: bytes, index: pa.Array) -> bytes:
+    """The rows message with the rows of ``index`` alone; a row of nulls where that is null."""
+    flat = _read_messages(schema, [message], [])
+    return encode(flat.take(index))[1]
+
+
 def decode(schema: bytes, messages: Iterable[bytes], columns: Collection[str] | None = None) -> pa.Table:
     """The rows of several messages of one schema under their public names, one chunk a message.
 
@@ -76,7 +82,7 @@ def decode_whole(schema: bytes, messages: Iterable[bytes]) -> pa.Table:
     flat = _read_messages(schema, messages, [])
     flat = flat.combine_chunks()
     fields = list(flat.schema)[_FIRST_FEATURE:]
-    missing = pa.array(~flat.column(_HAS_FEATURES).to_numpy())
+    missing = pa.array(~flat.column(_HAS_FEATURES).fill_null(False).to_numpy())  # null: a deleted row
     if fields:
         children = [_one_chunk(flat.column(i)) for i in range(_FIRST_FEATURE, flat.num_columns)]
         features = pa.StructArray.from_arrays(children, fields=fields, mask=missing)

@@ -1,43 +1,55 @@
-"""Profile leaves: written with their batch, merged by the hour when many, rebuilt when the bins change."""
+"""Profile leaves: written with their batch, merged by the hour when many, each with the batches that it covers."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import apsw
+import numpy as np
 
-from driftwell.stores.base import Leaf, LeafBuilder
+from driftwell.stores.base import Leaf
 from driftwell.stores.sqlite.connection import Database, fetch
-from driftwell.stores.sqlite.rows import find_batches, load_batch
 from driftwell.stores.sqlite.streams import find_streams
 from driftwell.stores.sqlite.summaries import seal_hours
 
 __all__ = [
     "MergeStates",
+    "StoredLeaf",
     "add_leaves",
+    "as_one",
     "find_leaves",
     "get_mark",
+    "leaf_headers",
     "merge_states",
-    "rebuild_leaves",
     "seal_leaves",
 ]
 
 MergeStates = Callable[[Sequence[bytes]], bytes]
 """Merges leaf states that count in the same bins into one."""
 
-_TOGETHER = 64
-"""Leaves of one kind that are held while rebuilding before they are merged."""
-
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
-    """A leaf with the arrival numbers it covers."""
+class StoredLeaf:
+    """A leaf, the arrival numbers between which it lies, and the batches (``batches.arrival``) that it counts."""
 
     leaf: Leaf
     first_arrival: int
     last_arrival: int
+    covers: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class LeafHeader:
+    """What rebuilding must know of a stored leaf."""
+
+    id: int
+    hour_us: int
+    segment: str | None
+    edges_id: str
+    covers: frozenset[int]
 
 
 def merge_states(states: Sequence[bytes]) -> bytes:
@@ -47,16 +59,49 @@ def merge_states(states: Sequence[bytes]) -> bytes:
     return codec.merge_states(list(states))
 
 
-def add_leaves(
-    connection: apsw.Connection, stream: int, leaves: Iterable[Leaf], first_arrival: int, last_arrival: int
-) -> None:
-    """Write leaves that cover the arrivals ``first … last``."""
+def add_leaves(connection: apsw.Connection, stream: int, leaves: Iterable[StoredLeaf]) -> None:
+    """Write leaves with what they cover."""
     sql = (
-        "INSERT INTO leaves (stream, hour_us, segment, edges_id, n, first_arrival, last_arrival, state)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO leaves (stream, hour_us, segment, edges_id, n, first_arrival, last_arrival, state, covers)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    rows = ((stream, f.hour_us, f.segment, f.edges_id, f.n, first_arrival, last_arrival, f.state) for f in leaves)
+    rows = (
+        (stream, f.hour_us, f.segment, f.edges_id, f.n, s.first_arrival, s.last_arrival, f.state, _packed(s))
+        for s in leaves
+        for f in (s.leaf,)
+    )
     connection.executemany(sql, rows)
+
+
+def leaf_headers(connection: apsw.Connection, stream: int, hour_us: int | None = None) -> list[LeafHeader]:
+    """All leaves of a stream, or those of one hour, without their states."""
+    sql = (
+        "SELECT id, hour_us, segment, edges_id, first_arrival, last_arrival, covers FROM leaves"
+        " WHERE stream = ?1 AND (?2 IS NULL OR hour_us = ?2) ORDER BY id"
+    )
+    return [
+        LeafHeader(leaf_id, hour, segment, edges_id, _covered(connection, stream, edges_id, first, last, packed))
+        for leaf_id, hour, segment, edges_id, first, last, packed in fetch(connection, sql, (stream, hour_us))
+    ]
+
+
+def _packed(stored: StoredLeaf) -> bytes | None:
+    if stored.covers == {stored.first_arrival}:
+        return None
+    arrivals = np.array(sorted(stored.covers), dtype="<i8")
+    return zlib.compress(np.diff(arrivals, prepend=0).tobytes(), 1)
+
+
+def _covered(
+    connection: apsw.Connection, stream: int, edges_id: str, first: int, last: int, packed: bytes | None
+) -> frozenset[int]:
+    if packed is not None:
+        return frozenset(np.frombuffer(zlib.decompress(packed), dtype="<i8").cumsum().tolist())
+    if first == last:
+        return frozenset((first,))
+    # Merged before leaves told what they cover: nothing was pruned then, and all batches of these bins were merged.
+    sql = "SELECT arrival FROM batches WHERE stream = ? AND arrival BETWEEN ? AND ? AND edges_id IS ?"
+    return frozenset(arrival for (arrival,) in connection.execute(sql, (stream, first, last, edges_id)))
 
 
 def find_leaves(
@@ -99,84 +144,12 @@ def seal_leaves(database: Database, before_hour_us: int, more_than: int, merge: 
     return sealed
 
 
-def rebuild_leaves(
-    database: Database, model: str, version: str, edges_id: str, build: LeafBuilder, merge: MergeStates
-) -> int:
-    """Count every kept batch anew, then swap all leaves at once; see ``Ledger.replace_leaves``.
-
-    All at once, because a window that saw some leaves in old and some in new bins could not be merged. Leaves
-    are merged by the hour on the way, so that memory grows with the hours and not with the rows.
-    """
-    with database.read() as connection:
-        streams = list(find_streams(connection, model, version))
-    if not streams:
-        return 0
-    rebuild = _Rebuild(database, streams[0], model, version, edges_id)
-    while rebuild.count_stale_batches(build, merge):
-        swapped = rebuild.swap()
-        if swapped is not None:
-            return swapped
-    return 0
-
-
-class _Rebuild:
-    """The leaves of the batches counted so far, kept until they can be swapped in."""
-
-    def __init__(self, database: Database, stream: int, model: str, version: str, edges_id: str) -> None:
-        self.database, self.stream, self.edges_id = database, stream, edges_id
-        self.model, self.version = model, version
-        self.done: list[int] = []
-        self.kinds: dict[tuple[object, ...], list[_Stored]] = {}
-
-    def count_stale_batches(self, build: LeafBuilder, merge: MergeStates) -> bool:
-        """Count the batches that still have leaves in other bins; whether there is anything to swap."""
-        with self.database.read() as connection:
-            stale = self._stale(connection)
-            mark = get_mark(connection, self.model)
-        if self.done != stale[: len(self.done)]:  # another process was at it too: what it left is for us
-            self.done, self.kinds = [], {}
-        for arrival in stale[len(self.done) :]:
-            with self.database.read() as connection:
-                batch = load_batch(connection, self.model, self.version, arrival)
-            for leaf in build(batch):
-                self._keep(leaf, arrival, arrival > mark, merge)
-            self.done.append(arrival)
-        return bool(self.done)
-
-    def swap(self) -> int | None:
-        """Put the new leaves in the place of the old; None when more batches must be counted first."""
-        last = self.done[-1]
-        with self.database.write() as connection:
-            straddling = (
-                "SELECT EXISTS (SELECT 1 FROM leaves WHERE stream = ?1 AND edges_id <> ?2"
-                " AND first_arrival <= ?3 AND last_arrival > ?3)"
-            )
-            key = (self.stream, self.edges_id, last)
-            stale = [arrival for arrival in self._stale(connection) if arrival <= last]
-            if stale != self.done or connection.execute(straddling, key).get:
-                return None
-            old = "DELETE FROM leaves WHERE stream = ? AND edges_id <> ? AND last_arrival <= ?"
-            connection.execute(old, key)
-            for stored in (stored for kind in self.kinds.values() for stored in kind):
-                add_leaves(connection, self.stream, [stored.leaf], stored.first_arrival, stored.last_arrival)
-            counted = "UPDATE batches SET edges_id = ?2 WHERE stream = ?1 AND arrival <= ?3"
-            connection.execute(counted, key)
-        return len(self.done)
-
-    def _stale(self, connection: apsw.Connection) -> list[int]:
-        return find_batches(connection, self.stream, self.edges_id)
-
-    def _keep(self, leaf: Leaf, arrival: int, after_mark: bool, merge: MergeStates) -> None:
-        kind = self.kinds.setdefault((leaf.hour_us, leaf.segment, leaf.edges_id, after_mark), [])
-        kind.append(_Stored(leaf, arrival, arrival))
-        if len(kind) == _TOGETHER:
-            kind[:] = [_as_one(kind, merge)]
-
-
-def _as_one(kind: Sequence[_Stored], merge: MergeStates) -> _Stored:
+def as_one(kind: Sequence[StoredLeaf], merge: MergeStates) -> StoredLeaf:
+    """Leaves of one hour, segment and bins as one."""
     state = merge([stored.leaf.state for stored in kind])
     leaf = replace(kind[0].leaf, n=sum(stored.leaf.n for stored in kind), state=state)
-    return _Stored(leaf, min(s.first_arrival for s in kind), max(s.last_arrival for s in kind))
+    first, last = min(s.first_arrival for s in kind), max(s.last_arrival for s in kind)
+    return StoredLeaf(leaf, first, last, frozenset().union(*(s.covers for s in kind)))
 
 
 def _seal_hour(database: Database, stream: int, hour_us: int, more_than: int, merge: MergeStates) -> bool:
@@ -186,26 +159,27 @@ def _seal_hour(database: Database, stream: int, hour_us: int, more_than: int, me
         " FROM leaves f JOIN streams s ON s.id = f.stream"
         " LEFT JOIN marks m ON m.model = s.model WHERE f.stream = ? AND f.hour_us = ? ORDER BY f.id"
     )
-    kinds: dict[tuple[object, ...], dict[int, _Stored]] = {}
+    kinds: dict[tuple[object, ...], dict[int, StoredLeaf]] = {}
     with database.read() as connection:
+        covers = {header.id: header.covers for header in leaf_headers(connection, stream, hour_us)}
         for leaf_id, first, last, after_mark, *rest in fetch(connection, sql, (stream, hour_us)):
             leaf = Leaf(*rest)
             kind = kinds.setdefault((leaf.segment, leaf.edges_id, after_mark), {})
-            kind[leaf_id] = _Stored(leaf, first, last)
+            kind[leaf_id] = StoredLeaf(leaf, first, last, covers[leaf_id])
     crowded = [kind for kind in kinds.values() if len(kind) > more_than]
     sealed = [_put_one_for_all(database, stream, kind, merge) for kind in crowded]
     return any(sealed)
 
 
-def _put_one_for_all(database: Database, stream: int, kind: dict[int, _Stored], merge: MergeStates) -> bool:
+def _put_one_for_all(database: Database, stream: int, kind: dict[int, StoredLeaf], merge: MergeStates) -> bool:
     """Merged outside the transaction, which is undone when another process was faster."""
-    one = _as_one(list(kind.values()), merge)
+    one = as_one(list(kind.values()), merge)
     with suppress(_GoneError), database.write() as connection:
         before = connection.total_changes()
         connection.executemany("DELETE FROM leaves WHERE id = ?", ((leaf_id,) for leaf_id in kind))
         if connection.total_changes() - before < len(kind):
             raise _GoneError
-        add_leaves(connection, stream, [one.leaf], one.first_arrival, one.last_arrival)
+        add_leaves(connection, stream, [one])
         return True
     return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +10,12 @@ import apsw
 import msgspec
 
 from driftwell.errors import BadInput
-from driftwell.stores.base import Leaf, LeafBuilder, Notice
+from driftwell.stores.base import Leaf, LeafBuilder, Loss, Notice
+from driftwell.stores.sqlite import elsewhere, health, retention
 from driftwell.stores.sqlite import leaves as leaf_rows
 from driftwell.stores.sqlite.connection import Database, fetch
 from driftwell.stores.sqlite.leaves import MergeStates, merge_states
+from driftwell.stores.sqlite.rebuilding import rebuild_leaves
 
 __all__ = ["SQLiteLedger"]
 
@@ -90,11 +91,57 @@ class SQLiteLedger:
         merge: MergeStates = merge_states,
     ) -> int:
         """Rebuild the leaves that count in other bins, and show all the new ones at once."""
-        return leaf_rows.rebuild_leaves(self.database, model, version, edges_id, leaves_of, merge)
+        return rebuild_leaves(self.database, model, version, edges_id, leaves_of, merge)
 
     def seal(self, before_hour_us: int, *, more_than: int = 64, merge: MergeStates = merge_states) -> int:
         """Merge the leaves of crowded hours, never across the model's mark; the number of hours sealed."""
         return leaf_rows.seal_leaves(self.database, before_hour_us, more_than, merge)
+
+    # leaves of rows that another store keeps
+    def put_leaves(
+        self, model: str, version: str, batch_id: str, arrival: int, arrived_us: int, leaves: Sequence[Leaf]
+    ) -> bool:
+        """Keep the leaves of a batch whose rows another store has; False when they were there already."""
+        with self.database.write() as connection:
+            return elsewhere.put_leaves(connection, model, version, batch_id, arrival, arrived_us, leaves)
+
+    def counted_batches(self, model: str, version: str, *, after_arrival: int = 0) -> dict[str, tuple[int, str | None]]:
+        """``{batch_id: (arrival, edges_id)}`` of every batch ever counted that arrived after that number."""
+        with self.database.read() as connection:
+            return elsewhere.counted_batches(connection, model, version, after_arrival)
+
+    def swap_leaves(
+        self,
+        model: str,
+        version: str,
+        edges_id: str,
+        batch_ids: Sequence[str],
+        leaves: Sequence[tuple[Leaf, int, int]],
+    ) -> bool:
+        """Put leaves in the place of those of these batches; False where one covers another batch too."""
+        with self.database.write() as connection:
+            return elsewhere.swap_leaves(connection, model, version, edges_id, batch_ids, leaves)
+
+    # losses and history
+    def put_losses(self, losses: Sequence[Loss]) -> None:
+        """Insert or replace what processes offered and did not store."""
+        sql = "INSERT OR REPLACE INTO losses VALUES (?, ?, ?, ?, ?, ?)"
+        rows = [(x.model, x.version, x.hour_us, x.reason, x.source, x.n) for x in losses]
+        with self.database.write() as connection:
+            connection.executemany(sql, rows)
+
+    def losses(self, model: str, version: str | None, start_us: int, end_us: int) -> dict[str, int]:
+        """``{reason: n}`` of the hours that begin in ``[start, end)``, by name."""
+        sql = (
+            "SELECT reason, sum(n) FROM losses WHERE model = ?1 AND (?2 IS NULL OR version = ?2)"
+            " AND hour_us >= ?3 AND hour_us < ?4 GROUP BY reason ORDER BY reason"
+        )
+        with self.database.read() as connection:
+            return dict(fetch(connection, sql, (model, version, start_us, end_us)))
+
+    def prune_history(self, before_us: int) -> int:
+        """Delete leaves, losses, checks, own metrics and settled notices from before; the number deleted."""
+        return retention.prune_history(self.database, before_us)
 
     def set_mark(self, model: str) -> int:
         """Start the statistics of the model afresh after what has arrived until now."""
@@ -286,20 +333,9 @@ class SQLiteLedger:
 
     def info(self) -> dict[str, Any]:
         """For ``doctor``; ``integrity`` is ``ok`` or what a quick check of the whole file found."""
-        with self.database.read() as connection:
-            found = {
-                "schema_version": connection.pragma("user_version"),
-                "journal_mode": connection.pragma("journal_mode"),
-                "integrity": connection.execute("PRAGMA quick_check(1)").get,
-            }
-        files = [self.database.path + suffix for suffix in ("", "-wal")]
-        return found | {
-            "driver": "apsw",
-            "driver_version": apsw.apsw_version(),
-            "sqlite_version": apsw.sqlite_lib_version(),
-            "bytes": sum(os.path.getsize(file) for file in files if os.path.exists(file)),
-            "path": self.database.path,
-        }
+        found = health.state(self.database)
+        path = self.database.path
+        return found | {"kind": "sqlite", "path": path, "problems": health.problems(path, found["integrity"])}
 
     def _documents(self, sql: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
         with self.database.read() as connection:
@@ -316,9 +352,9 @@ class SQLiteLedger:
 
 
 def _set_mark(connection: apsw.Connection, model: str) -> int:
-    newest = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batches'").get or 0
+    newest = elsewhere.newest_arrival(connection)
     connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (model, newest))
-    return int(newest)
+    return newest
 
 
 def _brief(check: dict[str, Any]) -> dict[str, Any]:

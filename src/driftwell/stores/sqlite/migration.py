@@ -28,13 +28,18 @@ def newest_version() -> int:
     return len(_scripts())
 
 
-def migrate(connection: apsw.Connection, path: str) -> None:
+def migrate(connection: apsw.Connection, path: str, *, log_ahead: bool = True) -> None:
     """Create the schema or bring it up to date; several processes may do so at once, one of them will.
+
+    ``log_ahead`` False: the database is in memory, where there is no write-ahead log.
 
     Raises ``FormatError`` for a file of another program or of a newer version; such a file is left as it is.
     """
     version = _version(connection, path)
-    _use_write_ahead_log(connection, path)
+    if version == 0:  # only before the first table can a file learn to give pages back
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
+    if log_ahead:
+        _use_write_ahead_log(connection, path)
     if version < newest_version():
         _upgrade(connection, path)
 

@@ -24,6 +24,7 @@ __all__ = [
     "StoredBatches",
     "Window",
     "find_batches",
+    "index_batches",
     "load_batch",
     "read_outcomes",
     "read_recent",
@@ -132,15 +133,24 @@ def find_batches(connection: apsw.Connection, stream: int, edges_id_not: str | N
     return [arrival for (arrival,) in connection.execute(sql, (stream, edges_id_not))]
 
 
+def index_batches(connection: apsw.Connection, model: str, version: str) -> list[tuple[int, str]]:
+    """``(arrival, batch_id)`` of the batches that have rows, oldest first."""
+    sql = "SELECT arrival, batch_id FROM batches JOIN batch_rows USING (arrival) WHERE stream = ? ORDER BY arrival"
+    return [row for stream in find_streams(connection, model, version) for row in fetch(connection, sql, (stream,))]
+
+
 def load_batch(connection: apsw.Connection, model: str, version: str, arrival: int) -> PredictionBatch:
-    """A stored batch as it was appended, without the rows that were not new then."""
-    sql = "SELECT content_hash FROM predictions WHERE key >= ? AND key < ? ORDER BY key"
-    hashes = fetch(connection, sql, (first_key(arrival), first_key(arrival + 1)))
+    """A stored batch as it was appended, without the rows that were not new then or were deleted; without any where
+    the rows are gone."""
+    sql = "SELECT key, content_hash FROM predictions WHERE key >= ? AND key < ? ORDER BY key"
+    found = np.array(fetch(connection, sql, (first_key(arrival), first_key(arrival + 1))), dtype=np.int64)
+    keys, hashes = found.reshape(-1, 2).T
     about = "SELECT batch_id, arrived_us FROM batches WHERE arrival = ?"
     ((batch_id, arrived_us),) = fetch(connection, about, (arrival,))
-    ((_, rows),) = _stored_rows(connection, first_key(arrival) + np.arange(len(hashes)), decode_whole)
-    content = np.array(hashes, dtype=np.int64).reshape(-1)
-    return PredictionBatch(batch_id, model, version, rows, content, arrived_us)
+    for _, rows in _stored_rows(connection, keys, decode_whole):
+        return PredictionBatch(batch_id, model, version, rows, hashes, arrived_us)
+    nothing = pa.schema(ROW_TYPES | {"features": pa.struct([])}).empty_table()
+    return PredictionBatch(batch_id, model, version, nothing, hashes[:0], arrived_us)
 
 
 class StoredBatches(Sequence[PredictionBatch]):

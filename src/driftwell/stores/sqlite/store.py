@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from driftwell.stores.base import AppendResult, Label, LabelCounts, LeafBuilder, PredictionBatch
-from driftwell.stores.sqlite import rows, summaries
+from driftwell.stores.base import AppendResult, Capabilities, Label, LabelCounts, LeafBuilder, PredictionBatch, Pruned
+from driftwell.stores.sqlite import retention, rows, summaries
 from driftwell.stores.sqlite.append import append_batch
 from driftwell.stores.sqlite.connection import Database
 from driftwell.stores.sqlite.labels import add_labels, check_labels
@@ -27,13 +27,18 @@ class SQLiteStore(SQLiteLedger):
     opened, read or written, ``FormatError`` when it is damaged, newer, or of another program.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(Database(path))
+    def __init__(self, path: str | os.PathLike[str] | Database) -> None:
+        super().__init__(path if isinstance(path, Database) else Database(path))
 
     @property
     def url(self) -> str:
         """``sqlite:///`` and the absolute path."""
         return f"sqlite:///{self.database.path}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All of them."""
+        return Capabilities(ledger=True)
 
     def close(self) -> None:
         """Close all connections. Safe to repeat; any other call afterwards raises ``StoreError``."""
@@ -120,3 +125,19 @@ class SQLiteStore(SQLiteLedger):
         """``(model, version, predictions, last event time)`` of everything that has rows, by name."""
         with self.database.read() as connection:
             return summaries.list_models(connection)
+
+    def batch_index(self, model: str, version: str) -> list[tuple[int, str]]:
+        """``(arrival, batch_id)`` of the batches that have feature rows, oldest first."""
+        with self.database.read() as connection:
+            return rows.index_batches(connection, model, version)
+
+    def prune(self, *, rows_before_us: int | None = None, predictions_before_us: int | None = None) -> Pruned:
+        """Delete rows, and whole predictions, of batches that arrived before these moments, in short transactions.
+        Space beyond a tenth of the file is given back; a file from before schema 2 keeps it for what comes next."""
+        return retention.prune(self.database, rows_before_us, predictions_before_us)
+
+    def delete(
+        self, *, prediction_ids: Sequence[str] = (), entity_ids: Sequence[str] = (), model: str | None = None
+    ) -> int:
+        """Delete predictions by id or subject, so that no byte of them is left in the file or its log."""
+        return retention.delete_predictions(self.database, prediction_ids, entity_ids, model)

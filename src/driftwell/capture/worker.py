@@ -1,0 +1,173 @@
+"""The recorder's thread: takes what waits, has it stored, and in quiet moments what other processes left."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+
+from driftwell.capture.adoption import Adoption
+from driftwell.capture.journal import Chunk, Journal
+from driftwell.capture.losses import LossBook
+from driftwell.capture.patience import Backoff, LossReport, Seldom
+from driftwell.capture.processes import finish_with_child
+from driftwell.capture.queue import Queue
+from driftwell.capture.writer import Writer
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("driftwell.capture")
+
+EXIT_SECONDS = 5.0
+
+
+class Worker:
+    """Runs the thread from the first record to the end of the process, or to ``close``."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        journal: Journal,
+        adoption: Adoption,
+        writer: Writer,
+        backoff: Backoff,
+        report: LossReport,
+        book: LossBook,
+        flush_seconds: float,
+    ) -> None:
+        self._queue = queue
+        self._journal = journal
+        self._adoption = adoption
+        self._writer = writer
+        self._backoff = backoff
+        self._report = report
+        self._book = book
+        self.flush_seconds = flush_seconds
+        self._seldom = Seldom()
+        self.thread: threading.Thread | None = None
+        atexit.register(self._at_exit)
+
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        with self._queue.lock:
+            if self.thread is not None or self._queue.closed:
+                return
+            thread = threading.Thread(target=self._run, name="driftwell-recorder", daemon=True)
+            self.thread = thread
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can be had, as at exit: the next call or close() tries again
+            self.thread = None
+            return
+        finish_with_child(self._at_exit)
+
+    def flush(self, timeout: float | None) -> bool:
+        """See ``Recorder.flush``."""
+        if threading.current_thread() is self.thread:  # an extractor of the user's, which cannot wait for itself
+            return False
+        before = self._adoption.looks
+        adopts = not self._queue.is_busy and not self._queue.closed and self._adoption.hurry()
+        if self.thread is None and (self._queue.is_busy or adopts):
+            self.start()
+        return self._queue.wait_until_settled(
+            timeout, lambda: not adopts or self._adoption.looks > before or self._queue.closed
+        )
+
+    def close(self, timeout: float) -> None:
+        """See ``Recorder.close``."""
+        with self._journal.lock, self._queue.lock:
+            first = not self._queue.closed
+            self._queue.closed = True
+        if not first:
+            return
+        atexit.unregister(self._at_exit)
+        self._backoff.give_up_at(time.monotonic() + timeout)
+        self._queue.hurry()
+        thread = self.thread
+        if thread is None:
+            self._run()
+        elif thread is not threading.current_thread():
+            thread.join(timeout + 1.0)
+
+    def _at_exit(self) -> None:
+        self.close(EXIT_SECONDS)
+
+    def _run(self) -> None:
+        queue = self._queue
+        try:
+            while not queue.closed:
+                if not self._adoption.is_due:
+                    queue.wake.wait(self.flush_seconds)
+                queue.wake.clear()
+                self._turn()
+            while not queue.is_empty or (self._journal.is_behind and not self._backoff.is_over):
+                self._turn()
+        finally:
+            if queue.closed:
+                self._end()
+            else:  # whatever ended it: the next record starts another
+                self.thread = None
+
+    def _turn(self) -> None:
+        for chunk in self._journal.chunks():
+            self._store(chunk)
+        queue, end = self._queue, time.monotonic() + self.flush_seconds
+        while not queue.closed and time.monotonic() < end and (left := self._next_adopted()) is not None:
+            self._store(left)
+        queue.settle(0)  # who waits for the adoption looks again
+        self._report.report()
+        self._book.tell()
+
+    def _next_adopted(self) -> Chunk | None:
+        try:
+            return self._adoption.next_chunk()
+        except Exception:
+            if self._seldom.permits("adoption"):
+                logger.exception("what another process left in the spool cannot be taken over")
+            self._adoption.postpone()
+            return None
+
+    def _store(self, chunk: Chunk) -> None:
+        self._journal.current = chunk
+        try:
+            chunk.items = self._writer.expand(chunk.taken)
+            self._queue.keep(chunk.items)
+            self._journal.begin(chunk)
+            if self._writer.write(chunk):
+                (self._adoption if chunk.adopted else self._journal).finish(chunk)
+            else:
+                self._journal.leave(chunk)
+        except Exception:
+            logger.exception("a defect of the recorder: please report it")
+        finally:
+            self._journal.current = None
+            if not chunk.adopted:
+                self._queue.release(chunk.taken, chunk.settles)
+
+    def _end(self) -> None:
+        self._report.report()
+        self._book.tell(at_once=True)
+        self._adoption.close()
+        self._journal.close()
+        self._queue.settle(0)
+
+    # -- fork ------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Let no other thread be in the middle of a change."""
+        self._journal.lock.acquire()
+        self._queue.lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._queue.lock.release()
+        self._journal.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """What waits, and the files of the spool, belong to the parent. The numbers were reset before."""
+        self._queue.reset()
+        self._journal.after_fork_in_child()
+        self._adoption.reset()
+        self._book.reset()
+        self.thread = None

@@ -1,0 +1,165 @@
+"""Opening what a runtime stands on: the store of the rows and the ledger, also while a server does not answer yet."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from driftwell.config import MonitorSettings
+from driftwell.config.addresses import DEFAULT_LEDGER, is_remote, kind_of, normal_address, without_secrets
+from driftwell.errors import StoreError
+from driftwell.stores import open_ledger, open_store
+from driftwell.stores.base import Capabilities, Ledger, PredictionStore
+from driftwell.stores.split import SplitLedger, SplitStore
+
+__all__ = ["LateStore", "Stores", "open_stores"]
+
+log = logging.getLogger("driftwell.monitor")
+
+DEFAULT_PORTS = {"postgresql": 5432, "redis": 6379, "influxdb": 8086}
+LEDGER_KINDS = ("sqlite", "postgresql")
+PROBE_SECONDS = 2.0
+RETRY_SECONDS = 1.0
+NOT_YET = ("starting", "shutting down", "recovery mode", "loading", "no such file or directory")
+"""What servers say that will answer later, and what is said of a socket file that is not there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The rows and the ledger of a runtime; one object where one database is both."""
+
+    rows: PredictionStore
+    ledger: Ledger
+    opened: tuple[Any, ...]
+
+    @property
+    def are_split(self) -> bool:
+        """Whether rows and leaves are written one after the other, so that a crash can come between them."""
+        return isinstance(self.rows, SplitStore)
+
+    @property
+    def are_awaited(self) -> bool:
+        """Whether one of them has not answered yet."""
+        return any(isinstance(one, LateStore) and not one.is_open for one in self.opened)
+
+    def close(self) -> None:
+        """Close both."""
+        for one in self.opened:
+            one.close()
+
+
+def open_stores(url: str, settings: MonitorSettings, *, patient: bool = False) -> Stores:
+    """The store at ``url`` with the ledger of the settings: else itself where it can be one, else a SQLite file.
+
+    A wrong password, a wrong address and a damaged file are errors at once. A server that cannot be reached is an
+    error too unless ``patient``: then it is opened when it is used, and until it answers each use is a ``StoreError``.
+    """
+    url = normal_address(url)
+    rows = _opened(url, lambda: open_store(url, retention_hours=settings.retention_hours), patient=patient)
+    try:
+        ledger_url = None if settings.ledger is None else normal_address(settings.ledger)
+        if rows.capabilities.ledger and ledger_url in (None, url):
+            return Stores(rows, cast(Ledger, rows), (rows,))
+        address = ledger_url or DEFAULT_LEDGER
+        ledger = _opened(address, lambda: open_ledger(address), patient=patient)
+    except BaseException:
+        rows.close()
+        raise
+    return Stores(SplitStore(rows, ledger), cast(Ledger, SplitLedger(rows, ledger)), (rows, ledger))
+
+
+class LateStore:
+    """Stands for a store whose server does not answer yet: whatever it is asked for opens it first.
+
+    Raises ``StoreError`` while it cannot be opened; it is tried at most once a second.
+    """
+
+    def __init__(self, url: str, opener: Callable[[], Any]) -> None:
+        self._url, self._opener = url, opener
+        self._lock = threading.Lock()
+        self._store: Any = None
+        self._failed: tuple[float, str] = (-math.inf, "")
+        self._closed = False
+
+    @property
+    def url(self) -> str:
+        """The address without secrets."""
+        return without_secrets(self._url)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has answered."""
+        return self._store is not None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; before it answers only whether it is a ledger is known."""
+        if self._store is None:
+            return Capabilities(ledger=kind_of(self._url) in LEDGER_KINDS)
+        return cast(Capabilities, self._store.capabilities)
+
+    def close(self) -> None:
+        """Close it if it was opened; it is not opened any more."""
+        with self._lock:
+            self._closed = True
+            if self._store is not None:
+                self._store.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._store or self._open(), name)
+
+    def _open(self) -> Any:
+        at, why = self._failed
+        if time.monotonic() - at < RETRY_SECONDS or not self._lock.acquire(blocking=False):
+            raise StoreError(why or f"the store {self.url} does not answer yet")  # nobody waits for another's attempt
+        try:
+            if self._closed:
+                raise StoreError(f"the store {self.url} is closed: open it again")
+            if self._store is None:
+                self._store = self._opener()
+                log.warning("the store %s answers now", self.url)
+            return self._store
+        except StoreError as exc:
+            self._failed = (time.monotonic(), str(exc))
+            raise
+        finally:
+            self._lock.release()
+
+
+def _opened(url: str, opener: Callable[[], Any], *, patient: bool) -> Any:
+    try:
+        return opener()
+    except StoreError as exc:
+        if not (patient and is_remote(url) and _is_away(url, exc)):
+            raise
+        log.warning("the store does not answer yet, records wait for it: %s", exc)
+        return LateStore(url, opener)
+
+
+def _is_away(url: str, error: StoreError) -> bool:
+    """Whether nobody answers at the address, or a server that says it will later; one that refuses us is there."""
+    said = f"{error} {error.__cause__ or ''}".lower()
+    return any(words in said for words in NOT_YET) or not _somebody_listens(url)
+
+
+def _somebody_listens(url: str) -> bool:
+    """Whether any of the hosts of an address takes connections; True for one without a host, which is a file's."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    named = [urlsplit(f"//{host}") for host in hosts if host and not host.startswith("%2F")]
+    for host in named:
+        try:
+            place = (host.hostname or "localhost", host.port or DEFAULT_PORTS[kind_of(url) or "postgresql"])
+            with socket.create_connection(place, PROBE_SECONDS):
+                return True
+        except (OSError, ValueError):
+            continue
+    return not named
