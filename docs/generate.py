@@ -16,6 +16,7 @@ from typing import Any
 import driftwell
 from driftwell.client import Client
 from driftwell.config import SETTINGS
+from driftwell.config.values import format_duration
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py from the code; edit there. -->\n\n"
@@ -131,10 +132,14 @@ def settings() -> str:
         variables = ", ".join(f"`{name}`" for name in (row.env, *row.plain))
         also = f" (also `{'`, `'.join(row.aliases)}`)" if row.aliases else ""
         out.append(
-            f"| `{row.name}`{also} | {row.scope} | `{row.default!r}` | {row.type} | {variables} "
+            f"| `{row.name}`{also} | {row.scope} | `{_shown(row.default)}` | {row.type} | {variables} "
             f"| {row.meaning} |".replace("\n", " ")
         )
     return "\n".join([*out, ""])
+
+
+def _shown(default: Any) -> str:
+    return repr(format_duration(default) if isinstance(default, timedelta) else default)
 
 
 def commands() -> str:

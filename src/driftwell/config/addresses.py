@@ -42,6 +42,7 @@ _KINDS = {
     "postgresql": "postgresql",
     "redis": "redis",
     "rediss": "redis",
+    "unix": "redis",
     "influxdb": "influxdb",
     "influxdb+https": "influxdb",
 }
