@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,7 @@ from driftwell.service.views.fleet import fleet_view
 from driftwell.service.views.links import Links
 from driftwell.service.views.model import model_view
 from driftwell.service.views.status import TRAFFIC_HOURS, newest_versions, traffic_points
+from driftwell.stores.base import HOUR_US
 
 __all__ = ["Place", "find_place", "pages_router", "static_file"]
 
@@ -102,6 +104,7 @@ def read_model(runtime: Any, model: str, version: str | None, links: Links) -> d
     if found is None:
         return None
     store, ledger = runtime.store, runtime.ledger
+    now_us = round(time.time() * 1e6)
     return model_view(
         model,
         found,
@@ -113,6 +116,8 @@ def read_model(runtime: Any, model: str, version: str | None, links: Links) -> d
         runs=ledger.runs(model),
         totals=store.totals(model, found),
         capture=runtime.monitor(model, found).stats(),
+        losses=ledger.losses(model, found, 0, now_us),
+        losses_today=ledger.losses(model, found, now_us - 24 * HOUR_US, now_us),
         recent=store.recent(model, found, RECENT),
         traffic=traffic_points(store.hourly_outputs(model, found, hours=TRAFFIC_HOURS)),
         links=links,

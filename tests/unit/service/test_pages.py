@@ -158,6 +158,8 @@ def view_of(checks: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
         "runs": [],
         "totals": {"predictions": 1000, "labels": 800, "first_us": 0, "last_us": HOUR, "output": {"mean": 0.25}},
         "capture": {"stored": 990, "waiting": 10, "dropped": {}, "rejected": {"duplicate": 2}},
+        "losses": {},
+        "losses_today": {},
         "recent": [],
         "traffic": [],
         "links": LINKS,
@@ -235,9 +237,12 @@ def test_a_broken_column_is_not_called_stable() -> None:
 
 
 def test_lost_records_are_seen_at_once() -> None:
-    lossy = {"stored": 990, "waiting": 0, "dropped": {"queue_full": 1200, "too_large": 34}, "rejected": {}}
-    capture = view_of([check()], capture=lossy)["signals"][0]
-    assert (capture["word"], capture["tone"]) == ("1,234 lost", "medium")
+    losses = {"dropped.queue_full": 1200, "rejected.features": 34, "rejected.duplicate": 9}  # a duplicate is no loss
+    capture = view_of([check()], losses_today=losses)["signals"][0]
+    assert (capture["word"], capture["tone"]) == ("1,234 lost today", "medium")
+    fact = next(fact for fact in view_of([check()], losses=losses)["facts"] if fact[0] == "Lost")
+    assert fact[1:] == (
+        "1,234", "queue_full 1,200, features 34; in this process 990 stored and 10 waiting")  # fmt: skip
     assert view_of([check()])["signals"][0]["word"] == "Complete"
 
 

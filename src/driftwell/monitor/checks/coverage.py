@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from driftwell.monitor.checks.context import CheckContext
@@ -9,7 +10,7 @@ from driftwell.monitor.windowing import to_us
 from driftwell.results import Window
 from driftwell.stores.base import HOUR_US
 
-__all__ = ["coverage", "lost"]
+__all__ = ["KNOWN_ALREADY", "coverage", "lost"]
 
 KNOWN_ALREADY = ("rejected.duplicate", "rejected.conflict")
 """Reasons that lose no prediction: the store has one of this id."""
@@ -31,7 +32,7 @@ def coverage(context: CheckContext, span: Window, table: Any) -> float | None:
     return stored / (stored + missing) if stored + missing else None
 
 
-def lost(losses: dict[str, int]) -> int:
+def lost(losses: Mapping[str, int]) -> int:
     """How many predictions are missing, from ``Ledger.losses``.
 
     Examples

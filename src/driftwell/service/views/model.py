@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from driftwell.monitor.checks.coverage import KNOWN_ALREADY, lost
 from driftwell.reports.monitoring import (
     alert_rows,
     check_rows,
@@ -50,6 +51,8 @@ def model_view(
     runs: Sequence[Mapping[str, Any]],
     totals: Mapping[str, Any],
     capture: Mapping[str, Any],
+    losses: Mapping[str, int],
+    losses_today: Mapping[str, int],
     recent: Sequence[Mapping[str, Any]],
     traffic: Sequence[tuple[str, float]],
     links: Links,
@@ -64,6 +67,8 @@ def model_view(
         ``traffic_points``.
     capture
         ``Monitor.stats()`` of this process.
+    losses, losses_today
+        What all processes offered and did not store, by reason; that of the last 24 hours.
     """
     known = oldest_first(checks)
     newest: Check = known[-1] if known else {}
@@ -83,7 +88,7 @@ def model_view(
         "why": sentence(why) if newest else "",
         "headline": headline(newest),
         "next_step": next_step(model, version, totals, has_reference=has_reference, has_check=bool(newest)),
-        "signals": signal_tiles(newest, totals, capture),
+        "signals": signal_tiles(newest, totals, losses_today),
         "stale": is_stale(newest, totals.get("last_us")),
         "window": span(*window_of(newest)) if newest else "",
         "check": check_view(newest) if newest else None,
@@ -99,7 +104,7 @@ def model_view(
         "checks": check_rows(list(reversed(known))[:TIMELINE], panels),
         "main_metric": panels[0]["word"] if panels else "",
         "recent": [_recent_row(row) for row in recent],
-        "facts": _model_facts(totals, capture),
+        "facts": _model_facts(totals, capture, losses),
         "traffic": list(traffic),
         "feedback": f"driftwell feedback labels.csv --model {shlex.quote(model)}",
     }
@@ -132,16 +137,19 @@ def next_step(
     return None
 
 
-def _model_facts(totals: Mapping[str, Any], capture: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _model_facts(
+    totals: Mapping[str, Any], capture: Mapping[str, Any], losses: Mapping[str, int]
+) -> list[tuple[str, str, str]]:
     predictions, labels = number(totals.get("predictions")) or 0, number(totals.get("labels")) or 0
     output = mapping(totals.get("output"))
-    counts = {key: _total(capture.get(key)) for key in ("stored", "waiting", "dropped", "rejected")}
-    said = f"by this process; {counts['stored']} stored, {counts['waiting']} waiting, {counts['rejected']} rejected"
+    here = f"in this process {_total(capture.get('stored'))} stored and {_total(capture.get('waiting'))} waiting"
+    gone = {reason.partition(".")[2]: n for reason, n in sorted(losses.items()) if reason not in KNOWN_ALREADY}
+    reasons = ", ".join(f"{reason} {whole(n)}" for reason, n in gone.items())
     return [
         ("Predictions", whole(predictions), f"since {moment(totals.get('first_us'))}" if predictions else ""),
         ("Labels", whole(labels), f"{percent(labels / predictions)} of the predictions" if predictions else ""),
         ("Mean output", figure(output.get("mean")), f"from {figure(output.get('min'))} to {figure(output.get('max'))}"),
-        ("Lost", counts["dropped"], said),
+        ("Lost", whole(lost(losses)), f"{reasons}; {here}" if reasons else here),
         *_spool_facts(capture),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from driftwell.monitor.checks.coverage import lost
 from driftwell.reports.coverage import coverage_words
 from driftwell.reports.reading import items, mapping, records
 from driftwell.reports.views import tone
@@ -36,17 +37,17 @@ def headline(newest: Check) -> str:
     return "The newest check could not run" if status == "error" else "Nothing moved in the newest check"
 
 
-def signal_tiles(newest: Check, totals: Mapping[str, Any], capture: Mapping[str, Any]) -> list[dict[str, str]]:
-    """A tile a signal: whether records come in, and what the newest check says of quality, drift, outputs and
-    performance."""
-    lost = sum(int(number(n) or 0) for n in mapping(capture.get("dropped")).values())
+def signal_tiles(newest: Check, totals: Mapping[str, Any], losses: Mapping[str, int]) -> list[dict[str, str]]:
+    """A tile a signal: whether records come in (``losses`` of the last day), and what the newest check says of quality,
+    drift, outputs and performance."""
+    gone = lost(losses)
     missing = coverage_words(newest)
     last = moment(totals.get("last_us"))
     tile = {
         "name": "Capture",
-        "tone": "medium" if lost or missing else "ok" if totals.get("predictions") else "none",
-        "word": f"{whole(lost)} lost"
-        if lost
+        "tone": "medium" if gone or missing else "ok" if totals.get("predictions") else "none",
+        "word": f"{whole(gone)} lost today"
+        if gone
         else "Incomplete"
         if missing
         else "Complete"
