@@ -2,7 +2,7 @@
 
 A check over a window of whole hours merges the leaves of its hours, however many predictions these hold; the two
 hours that a window cuts are read as rows. Hours are sealed into one leaf first, as the runtime does with crowded ones:
-an hour of few flushes keeps a leaf for each (at most 64), which costs a check about a millisecond. Rows with a label
+an hour of few flushes keeps a leaf for each (at most eight), which costs a check about a millisecond. Rows with a label
 are read for the realized performance.
 
 The default run compares 10,000 with 1,000,000 stored predictions; ``python -m benchmarks.bench_check --rows 10000000``

@@ -263,6 +263,15 @@ def test_a_value_that_no_test_can_judge_is_no_verdict() -> None:
     assert "no test can say" in (r.columns["id"].reason or "")
 
 
+def test_nothing_has_no_drift_score() -> None:
+    """A quiet hour is not the farthest a column can be away."""
+    rows = {"x": [1.0, 2.0] * 200, "c": ["a", "b"] * 200}
+    reference = dw.Reference.from_data(rows)
+    assert dw.compare(reference, {"x": np.array([]), "c": np.array([], "U1")}).scores == {"x": None, "c": None}
+    gone = dw.compare(reference, {"x": np.full(400, np.nan), "c": [None] * 400}, quality=False)
+    assert gone.scores == {"x": 1.0, "c": 1.0}
+
+
 def test_a_test_that_reads_the_row_sample_says_so() -> None:
     rows, some = ({"x": np.random.default_rng(5).normal(size=6_000)[:n]} for n in (6_000, 500))
     column = dw.compare(dw.Reference.from_data(rows), some, "anderson_darling").columns["x"]

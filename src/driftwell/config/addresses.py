@@ -120,30 +120,62 @@ def store_address(
     in_file
         ``store`` of the file; then the default, which only a store of type sqlite has.
     guess
-        Without a type, take ``DATABASE_URL`` where it is the address of a store: right for the service, wrong inside
-        an application, whose own database that is.
+        Without a type, take the one of the plain variables that is the address of a store: right for the service,
+        wrong inside an application, whose own database that is.
 
     Raises ``ConfigError``, without any part of an address that could be secret.
     """
     if own is not None:
         return _checked(own, kind, "DRIFTWELL_STORE"), []
-    notices = []
-    variable = PLAIN_VARIABLES[kind] if kind else "DATABASE_URL" if guess else ""
-    plain = environ.get(variable, "").strip()
-    if plain and kind == "influxdb":
-        plain = re.sub(r"^http(s?)://", lambda found: f"influxdb{'+https' if found[1] else ''}://", plain)
-    if plain:
-        if kind_of(plain) == (kind or kind_of(plain)) and kind_of(plain) is not None:
-            return normal_address(plain), []
-        if kind not in (None, "sqlite"):
-            raise ConfigError(f"{variable} is not the address of a store of type {kind}: write {_EXAMPLES}")
-        why = "is not a SQLite address and FEATURE_STORE_TYPE says sqlite" if kind else "is not the address of a store"
-        notices.append(f"{variable} {why}: it is not used")
+    if kind is not None:
+        found, notices = _of_type(kind, environ)
+    else:
+        found, notices = _guessed(environ, in_file) if guess else (None, [])
+    if found is not None:
+        return normal_address(found), notices
     if in_file is not None:
         return _checked(in_file, kind, "store"), notices
     if kind not in (None, "sqlite"):
+        variable = PLAIN_VARIABLES[kind or ""]
         raise ConfigError(f"FEATURE_STORE_TYPE is {kind}, but there is no address: set DRIFTWELL_STORE or {variable}")
     return DEFAULT_STORE, notices
+
+
+def _of_type(kind: str, environ: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    """The address in the variable of a type of store, None where it is not set."""
+    variable = PLAIN_VARIABLES[kind]
+    found = _plain(variable, environ)
+    if not found or kind_of(found) == kind:
+        return found or None, []
+    if kind != "sqlite":
+        raise ConfigError(f"{variable} is not the address of a store of type {kind}: write {_EXAMPLES}")
+    return None, [f"{variable} is not a SQLite address and FEATURE_STORE_TYPE says sqlite: it is not used"]
+
+
+def _guessed(environ: Mapping[str, str], in_file: str | None) -> tuple[str | None, list[str]]:
+    """The only plain variable that is the address of a store; of several none says which it is."""
+    given = {variable: _plain(variable, environ) for variable in dict.fromkeys(PLAIN_VARIABLES.values())}
+    found = {variable: url for variable, url in given.items() if kind_of(url) is not None}
+    notices = [
+        f"{variable} is not the address of a store: it is not used"
+        for variable, url in given.items()
+        if url and variable not in found
+    ]
+    if len(found) > 1:
+        said = f"{' and '.join(found)} are set, and nothing says which is the store"
+        if in_file is None:
+            raise ConfigError(f"{said}: set FEATURE_STORE_TYPE to {', '.join(STORE_TYPES)}, or DRIFTWELL_STORE")
+        return None, [*notices, f"{said}: it is the one of the settings file; FEATURE_STORE_TYPE chooses another"]
+    for variable in found.keys() - {"DATABASE_URL"}:  # many an application has one for its cache
+        notices.append(f"the store is the one of {variable}: set FEATURE_STORE_TYPE or DRIFTWELL_STORE to say so")
+    return next(iter(found.values()), None), notices
+
+
+def _plain(variable: str, environ: Mapping[str, str]) -> str:
+    found = environ.get(variable, "").strip()
+    if variable != "INFLUXDB_URL":
+        return found
+    return re.sub(r"^http(s?)://", lambda scheme: f"influxdb{'+https' if scheme[1] else ''}://", found)
 
 
 def _checked(url: str, kind: str | None, source: str) -> str:

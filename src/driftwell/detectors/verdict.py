@@ -199,6 +199,8 @@ def _new_categories(pair: Pair) -> dict[str, int]:
 
 
 def _score(pair: Pair) -> float | None:
+    if not (pair.reference.n_rows and pair.current.n_rows):
+        return None
     try:
         return DRIFT_SCORE[pair.kind](pair)
     except InsufficientData:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from driftwell.errors import BadInput, StoreError, shown
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["Deleted", "delete_records"]
 
 SETTLE_SECONDS = 10.0
+MOST_SINGLE = 100
+"""Ids that are deleted one by one, which tells what each had; of more, all go at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """How many predictions are gone, and how many bytes of records other processes hold in the spool, which may be
-    about the same ones."""
+    """How many predictions are gone, how many of the ids and subjects had any (None: too many to look at one by one),
+    and how many bytes of records other processes hold in the spool, which may be about the same ones."""
 
     deleted: int
+    found: int | None = None
+    not_found: int | None = None
     waiting_elsewhere: int = 0
     spool: str | None = None
 
@@ -54,12 +58,26 @@ def delete_records(
         raise BadInput("name what to delete: prediction_ids or entity_ids")
     if not runtime.recorder.flush(SETTLE_SECONDS):
         raise StoreError("records still wait to be stored, so they cannot be deleted yet: try again a little later")
-    kept_predictions, kept_subjects = _as_kept(runtime, model, predictions, subjects)
-    deleted = runtime.store.delete(prediction_ids=kept_predictions, entity_ids=kept_subjects, model=model)
-    details = {"model": model, "prediction_ids": len(predictions), "entity_ids": len(subjects), "deleted": deleted}
+    gone = _delete(runtime, model, predictions, subjects)
+    details = {"model": model, "prediction_ids": len(predictions), "entity_ids": len(subjects), "deleted": gone.deleted}
     runtime.ledger.audit(who, "delete", details, round(time.time() * 1e6))
     elsewhere = runtime.spool_state(of_others=True)
-    return Deleted(deleted, elsewhere.bytes, elsewhere.folder) if elsewhere and elsewhere.bytes else Deleted(deleted)
+    if elsewhere and elsewhere.bytes:
+        return replace(gone, waiting_elsewhere=elsewhere.bytes, spool=elsewhere.folder)
+    return gone
+
+
+def _delete(runtime: Runtime, model: str | None, predictions: list[str], subjects: list[str]) -> Deleted:
+    if len(predictions) + len(subjects) > MOST_SINGLE:
+        own, theirs = _as_kept(runtime, model, predictions, subjects)
+        return Deleted(runtime.store.delete(prediction_ids=own, entity_ids=theirs, model=model))
+    deleted = found = not_found = 0
+    # Subjects last: what is deleted by id before is no more of a subject that is named too, but nothing is left over.
+    for some in [([one], []) for one in dict.fromkeys(predictions)] + [([], [one]) for one in dict.fromkeys(subjects)]:
+        own, theirs = _as_kept(runtime, model, *some)
+        n = runtime.store.delete(prediction_ids=own, entity_ids=theirs, model=model)
+        deleted, found, not_found = deleted + n, found + (n > 0), not_found + (n == 0)
+    return Deleted(deleted, found, not_found)
 
 
 def _texts(what: str, given: Any) -> list[str]:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from driftwell.config import MonitorSettings
 from driftwell.config.addresses import DEFAULT_LEDGER, is_remote, kind_of, normal_address, without_secrets
-from driftwell.errors import StoreError
+from driftwell.errors import ConfigError, StoreError
+from driftwell.monitor.spooling import spool_name
 from driftwell.stores import open_ledger, open_store
 from driftwell.stores.base import Capabilities, Ledger, PredictionStore
 from driftwell.stores.split import SplitLedger, SplitStore
@@ -27,7 +28,12 @@ DEFAULT_PORTS = {"postgresql": 5432, "redis": 6379, "influxdb": 8086}
 LEDGER_KINDS = ("sqlite", "postgresql")
 PROBE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
-NOT_YET = ("starting", "shutting down", "recovery mode", "loading", "no such file or directory")
+CLAIM, CLAIM_US = "ledger_of", 1 << 61
+NOT_YET = (
+    "the database system is",  # starting up, shutting down, in recovery mode, not yet accepting connections
+    "redis is loading the dataset",
+    "no such file or directory",
+)
 """What servers say that will answer later, and what is said of a socket file that is not there yet."""
 
 
@@ -62,17 +68,51 @@ def open_stores(url: str, settings: MonitorSettings, *, patient: bool = False) -
     error too unless ``patient``: then it is opened when it is used, and until it answers each use is a ``StoreError``.
     """
     url = normal_address(url)
-    rows = _opened(url, lambda: open_store(url, retention_hours=settings.retention_hours), patient=patient)
+    rows = _opened(url, lambda: _open_rows(url, settings), patient=patient)
+    opened: tuple[Any, ...] = (rows,)
     try:
         ledger_url = None if settings.ledger is None else normal_address(settings.ledger)
         if rows.capabilities.ledger and ledger_url in (None, url):
             return Stores(rows, cast(Ledger, rows), (rows,))
         address = ledger_url or DEFAULT_LEDGER
         ledger = _opened(address, lambda: open_ledger(address), patient=patient)
+        opened += (ledger,)
+        if not isinstance(ledger, LateStore):
+            _claim(ledger, url, address, is_named=ledger_url is not None)
     except BaseException:
-        rows.close()
+        for one in opened:
+            one.close()
         raise
     return Stores(SplitStore(rows, ledger), cast(Ledger, SplitLedger(rows, ledger)), (rows, ledger))
+
+
+def _open_rows(url: str, settings: MonitorSettings) -> PredictionStore:
+    store = open_store(url, retention_hours=settings.retention_hours)
+    if not store.capabilities.ledger:
+        try:
+            store.count("", None, 0, 1)  # opening it may not have asked its server yet whether we are let in
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+def _claim(ledger: Ledger, url: str, address: str, *, is_named: bool) -> None:
+    """Note whose rows a ledger knows: those of a second store would be counted as one with them.
+
+    The note is a point of a metric, under the model that has no name and at a moment that no retention reaches.
+    """
+    own = {"store": spool_name(url, "."), "address": without_secrets(url)}
+    known = [point["labels"] for point in ledger.metrics("", CLAIM_US, CLAIM_US + 1) if point["name"] == CLAIM]
+    if not known:
+        ledger.put_metric("", CLAIM, 1.0, CLAIM_US, own)
+    elif own["store"] not in [labels["store"] for labels in known]:
+        told = f"the predictions of {known[0]['address']}, not of {own['address']}"
+        said = f"the ledger {without_secrets(address)} knows {told}"
+        if not is_named:
+            raise ConfigError(f"{said}: give this store one of its own, such as ledger='sqlite:///{kind_of(url)}.db'")
+        log.warning("%s: right if that is the same store under a new address, else their counts mix", said)
+        ledger.put_metric("", CLAIM, 1.0, CLAIM_US, own)
 
 
 class LateStore:
@@ -147,7 +187,7 @@ def _opened(url: str, opener: Callable[[], Any], *, patient: bool) -> Any:
 
 def _is_away(url: str, error: StoreError) -> bool:
     """Whether nobody answers at the address, or a server that says it will later; one that refuses us is there."""
-    said = f"{error} {error.__cause__ or ''}".lower()
+    said = str(error.__cause__ or "").lower()  # not of the error itself, which bears the address
     return any(words in said for words in NOT_YET) or not _somebody_listens(url)
 
 

@@ -23,7 +23,7 @@ from driftwell.monitor.opening import Stores, open_stores
 from driftwell.monitor.outgoing import Outgoing
 from driftwell.monitor.references import References
 from driftwell.monitor.scheduler import Scheduler
-from driftwell.monitor.spooling import SpoolState, open_spool, spool_state
+from driftwell.monitor.spooling import SpoolState, open_spool, spool_name, spool_state
 from driftwell.profiles.reference import Reference
 from driftwell.results import CheckResult
 from driftwell.stores.base import HOUR_US, Leaf, LeafBuilder, Ledger, PredictionBatch, PredictionStore
@@ -68,10 +68,12 @@ class Runtime:
         settings_for: Callable[[str], MonitorSettings] | None = None,
         public_url: str = "",
         spool: Spool | None = None,
+        spool_name: str = "",
         stores: Stores | None = None,
     ) -> None:
         self.stores = stores or Stores(store, ledger, (store,))
         self.spool = spool
+        self._spool_name = spool_name
         self.store = store
         self.ledger = ledger
         self.settings = settings or MonitorSettings()
@@ -113,13 +115,15 @@ class Runtime:
         return _opened(url or environment_store(os.environ), settings, (), patient=patient)
 
     @staticmethod
-    def configured(config: Config, *, patient: bool = False) -> Runtime:
-        """Open the store that a service configuration names; each model has its own table's options."""
+    def configured(config: Config, *, patient: bool = False, records: bool = True) -> Runtime:
+        """Open the store that a service configuration names; each model has its own table's options. ``records``
+        False: for reading only, what waits in the spool is left there."""
         return _opened(
             config.store,
             config.settings_for(""),
             tuple(config.models),
             patient=patient,
+            records=records,
             settings_for=config.settings_for,
             public_url=config.public_url or "",
         )
@@ -277,7 +281,9 @@ class Runtime:
         if self.spool is None:
             return None
         own = self.spool.own
-        return spool_state(self.spool.folder, without=own.name if of_others and own is not None else "")
+        return spool_state(
+            self.spool.folder, self._spool_name, without=own.name if of_others and own is not None else ""
+        )
 
     @property
     def next_check(self) -> datetime | None:
@@ -305,6 +311,7 @@ def _opened(
     models: Sequence[str],
     *,
     patient: bool,
+    records: bool = True,
     settings_for: Callable[[str], MonitorSettings] | None = None,
     public_url: str = "",
 ) -> Runtime:
@@ -313,7 +320,7 @@ def _opened(
         raise BadInput(f"a store is named by its address, such as {DEFAULT_STORE}. Got {shown(url)}")
     for each in (settings, *(settings_for(model) for model in models if settings_for)):
         redaction_of(each)
-    spool = open_spool(url, settings)
+    spool = open_spool(url, settings) if records else None
     stores = open_stores(url, settings, patient=patient)
     return Runtime(
         stores.rows,
@@ -322,6 +329,7 @@ def _opened(
         settings_for=settings_for,
         public_url=public_url,
         spool=spool,
+        spool_name=spool_name(url, settings.spool_dir),
         stores=stores,
     )
 

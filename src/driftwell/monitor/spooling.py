@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import struct
+import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -71,28 +73,60 @@ def spool_name(url: str, spool_dir: str | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpoolState:
-    """What lies in a spool folder: files and bytes in all, and files that ended processes left, which the next
-    recorder on this store takes over. What is settled already is removed a little later and counted here until then."""
+    """What lies in a spool folder: files and bytes of one store, and files that ended processes left, which the next
+    recorder on it takes over. What is settled already is removed a little later and counted here until then.
+
+    ``others`` are the bytes of other stores in the same folder, by their addresses without user and password.
+    """
 
     folder: str
     files: int = 0
     bytes: int = 0
     left_behind: int = 0
+    others: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def bytes_of_all(self) -> int:
+        """Bytes of all stores, which ``spool_bytes`` bounds."""
+        return self.bytes + sum(self.others.values())
 
 
-def spool_state(folder: Path, *, without: str = "") -> SpoolState:
-    """Look into the folder, which need not be there; files whose name begins with ``without`` are left out."""
+def spool_state(folder: Path, store: str | None = None, *, without: str = "") -> SpoolState:
+    """Look into the folder, which need not be there, for what is of the store that ``spool_name`` calls so (None: of
+    any); files whose name begins with ``without`` are left out.
+
+    What names no store, such as a damaged file, counts as this store's: it may be.
+    """
     files = size = left = 0
-    for path in _files_of(folder):
-        if without and path.name.startswith(without):
-            continue
+    others: dict[str, int] = {}
+    paths = [path for path in _files_of(folder) if not (without and path.name.startswith(without))]
+    owners = {path.stem: _owner_of(path) for path in paths if path.suffix == ".head"}
+    for path in paths:
         try:
-            size += path.stat().st_size
+            bytes_here = path.stat().st_size
         except OSError:  # gone while we look
             continue
+        owner = owners.get(path.name.partition(".")[0])
+        if owner is not None and store not in (None, owner):
+            others[owner] = others.get(owner, 0) + bytes_here
+            continue
         files += 1
-        left += path.suffix == ".head" and _is_left(path)
-    return SpoolState(str(folder), files, size, left)
+        size += bytes_here
+        left += path.suffix == ".head" and owner is not None and _is_left(path)
+    return SpoolState(str(folder), files, size, left, others)
+
+
+def _owner_of(head: Path) -> str | None:
+    """The name of the store whose records follow this head; None where it cannot be read."""
+    from driftwell.capture.spool import _MAGIC, _NAME_AT, _PREFIX  # the layout of a head
+
+    try:
+        data = head.read_bytes()
+        magic, _, length, checksum = _PREFIX.unpack_from(data)
+    except (OSError, struct.error):
+        return None
+    name = data[_NAME_AT : _NAME_AT + length]
+    return name.decode(errors="replace") if magic == _MAGIC and zlib.crc32(name) == checksum else None
 
 
 def _files_of(folder: Path) -> list[Path]:

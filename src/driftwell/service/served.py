@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from driftwell.config import Config
-from driftwell.errors import BadInput, DriftwellError, UnknownName
+from driftwell.errors import BadInput, DriftwellError, StoreError, UnknownName
 from driftwell.monitor.monitor import Monitor
 from driftwell.monitor.runtime import DEFAULT_VERSION, Runtime
 from driftwell.profiles import Reference
@@ -26,6 +26,7 @@ class Served:
         self.runtime = runtime
         self.config = config
         self._with_reference: set[tuple[str, str]] = set()
+        self._known: dict[str, list[str]] = {}
 
     def versions(self) -> dict[str, list[str]]:
         """Versions of each model; the last is meant when none is named: the configured, else the newest."""
@@ -63,6 +64,16 @@ class Served:
         self.runtime.recorder.flush(SETTLE_SECONDS)
         return self.versions()
 
+    def _versions_for_posting(self, model: str | None, version: str | None) -> dict[str, list[str]]:
+        """The versions of each model, as they were known last while the store does not answer: what is posted then
+        waits for it. Raises ``StoreError`` where the place is not clear without it."""
+        try:
+            self._known = self.versions()
+        except StoreError:
+            if model is None or (version is None and model not in self._known):
+                raise
+        return self._known
+
     def resolve(self, model: str | None, version: str | None) -> Monitor | None:
         """The monitor a query means; None when there is no model at all.
 
@@ -95,7 +106,7 @@ class Served:
         BadInput
             No model is named, and there is none or more than one.
         """
-        known = self.versions()
+        known = self._versions_for_posting(model, version)
         if model is None and not known:
             known = self._settled()
         if model is None:

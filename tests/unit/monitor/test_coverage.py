@@ -46,6 +46,14 @@ def test_a_loss_told_twice_counts_once_and_one_of_another_hour_not_at_all(filled
     assert filled.check("PT1H", at=START + HOUR).coverage == 90 / 100
 
 
+def test_predictions_that_the_store_has_forgotten_were_stored_nevertheless(filled, monkeypatch):
+    """As Redis forgets by age: else an old window would look as if all had been lost, or nothing had come."""
+    lose(filled, 10)
+    monkeypatch.setattr(filled.runtime.store, "count", lambda *window: 0, raising=False)
+    found = filled.check("PT1H", at=START + HOUR)
+    assert (found.coverage, found.n_predictions) == (90 / 100, 90)
+
+
 def test_a_record_offered_again_is_no_loss(filled):
     lose(filled, 500, reason="rejected.duplicate")
     lose(filled, 500, reason="rejected.conflict")

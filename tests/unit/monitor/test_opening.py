@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
+from tests.servers import influx
 
 from driftwell import Monitor
 from driftwell.config import settings_from
@@ -200,3 +202,61 @@ def test_what_is_redacted_never_reaches_the_store(make):
     assert features["x"] == 1.0
     assert "a@b" not in str(features)
     assert features["name"] != "Ann"
+
+
+# -- whose ledger ------------------------------------------------------------------------------------------------------
+
+
+def test_a_default_ledger_is_one_stores_own(tmp_path, monkeypatch) -> None:
+    """Two row stores of one ledger would be counted as one where their models have the same name."""
+    monkeypatch.chdir(tmp_path)
+    for name, first in (("redis://h/0", True), ("redis://user:pw@h/0", True), ("redis://h/1", False)):
+        ledger = open_store("sqlite:///driftwell-ledger.db")
+        try:
+            if first:
+                opening._claim(ledger, name, "sqlite:///driftwell-ledger.db", is_named=False)
+            else:
+                with pytest.raises(
+                    ConfigError, match=r"knows the predictions of redis://h/0, not of redis://h/1: give .*ledger="
+                ):
+                    opening._claim(ledger, name, "sqlite:///driftwell-ledger.db", is_named=False)
+        finally:
+            ledger.close()
+
+
+def test_a_ledger_that_is_named_moves_with_its_store_and_says_so(caplog) -> None:
+    ledger = MemoryStore()
+    opening._claim(ledger, "redis://old/0", "postgresql://db/x", is_named=True)
+    opening._claim(ledger, "redis://new/0", "postgresql://me:secret@db/x", is_named=True)
+    assert "knows the predictions of redis://old/0" in caplog.text
+    assert "secret" not in caplog.text
+    caplog.clear()
+    for address in ("redis://new/0", "redis://old/0"):  # both are known now
+        opening._claim(ledger, address, "postgresql://db/x", is_named=True)
+    ledger.prune_history(1 << 60)
+    opening._claim(ledger, "redis://new/0", "postgresql://db/x", is_named=True)
+    assert not caplog.text
+    ledger.close()
+
+
+def test_the_name_of_a_database_is_not_taken_for_a_server_that_is_starting(refusing) -> None:
+    address = f"postgresql://127.0.0.1:{refusing}/freight_loading"
+    refused = StoreError(f"{address} has no such database")
+    refused.__cause__ = OSError('database "freight_loading" does not exist')
+    assert not opening._is_away(address, refused)
+    refused.__cause__ = OSError("FATAL: the database system is starting up")
+    assert opening._is_away(address, refused)
+
+
+@pytest.mark.skipif(not influx.available(), reason="influxd is not installed")
+def test_influxdb_refuses_a_wrong_password_at_the_start(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = influx.InfluxServer()
+    server.start()
+    try:
+        wrong = re.sub(r":[^:/@]+@", ":wrong@", server.url)
+        with pytest.raises(StoreError, match="password") as refused:
+            open_stores(wrong, settings_from({}), patient=True)
+        assert "wrong" not in str(refused.value).replace("wrong password", "")
+    finally:
+        server.stop()

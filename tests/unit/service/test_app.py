@@ -133,11 +133,12 @@ def test_probes_need_no_token(service, path):
     assert service().get(path).status_code == 200
 
 
-def test_not_ready_without_the_store(service, runtime, monkeypatch):
-    def fail(model):
+@pytest.mark.parametrize("call", ["get_mark", "count"])
+def test_not_ready_without_the_store_and_the_ledger(service, runtime, monkeypatch, call):
+    def fail(*args):
         raise StoreError("gone")
 
-    monkeypatch.setattr(runtime.ledger, "get_mark", fail, raising=False)
+    monkeypatch.setattr(runtime.ledger, call, fail, raising=False)
     client = service()
     assert_problem(client.get("/readyz"), 503)
     assert client.get("/healthz").status_code == 200

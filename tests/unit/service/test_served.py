@@ -141,3 +141,19 @@ def test_a_service_starts_while_its_server_is_away_and_keeps_its_references_unti
     runtime.reference_for("known", "v1")
     assert ("known", "v1") in late.references()
     runtime.close()
+
+
+def test_what_is_posted_while_the_store_is_away_goes_where_it_belongs():
+    """The ledger, which knows the tokens, may be another database; the record waits for the store."""
+    own = served(TWO)
+    assert own.place("flights", None) == ("flights", "v2")
+
+    def away():
+        raise StoreError("gone")
+
+    own.runtime.models = away
+    assert own.place("flights", None) == ("flights", "v2")
+    assert own.place("new", "v9") == ("new", "v9")
+    for unclear in ((None, None), (None, "v1"), ("new", None)):
+        with pytest.raises(StoreError):
+            own.place(*unclear)

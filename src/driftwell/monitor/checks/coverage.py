@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from driftwell.monitor.checks.context import CheckContext
+from driftwell.monitor.checks.traffic import stored_predictions
 from driftwell.monitor.windowing import to_us
 from driftwell.results import Window
 from driftwell.stores.base import HOUR_US
@@ -28,7 +29,7 @@ def coverage(context: CheckContext, span: Window, table: Any) -> float | None:
     start = to_us(span.start) // HOUR_US * HOUR_US
     end = -(-to_us(span.end) // HOUR_US) * HOUR_US
     missing = lost(context.ledger.losses(context.model, context.version, start, end))
-    stored = context.store.count(context.model, context.version, start, end)
+    stored = stored_predictions(context, start, end)
     return stored / (stored + missing) if stored + missing else None
 
 

@@ -38,8 +38,9 @@ async def healthz() -> Response:
 
 
 def readyz(ctx: Ctx) -> Response:
-    """The store answers too; 503 when it does not."""
+    """The store and the ledger answer too; 503 when one does not."""
     ctx.runtime.ledger.get_mark("")
+    ctx.runtime.store.count("", None, 0, 1)
     return Answer({"status": "ready"})
 
 
