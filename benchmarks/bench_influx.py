@@ -18,12 +18,12 @@ import pyarrow as pa
 from tests.servers.influx import PASSWORD, USER, InfluxServer, available
 
 from driftwell.stores.base import HOUR_US, ROW_COLUMNS, Label, PredictionBatch
+from driftwell.stores.encoding import columns_of
 from driftwell.stores.influx import InfluxStore
 from driftwell.stores.influx.append import free_places
 from driftwell.stores.influx.cells import feature_lines
 from driftwell.stores.influx.lines import portions
 from driftwell.stores.influx.points import Arrived, prediction_lines
-from driftwell.stores.sqlite.encoding import columns_of
 
 PROCESSES = 4
 ROWS = 1_000

@@ -19,8 +19,8 @@ import redis
 from tests.servers.redis import RedisServer, available
 
 from driftwell.stores.base import HOUR_US, ROW_COLUMNS, Label, PredictionBatch
+from driftwell.stores.encoding import columns_of, encode
 from driftwell.stores.redis import RedisStore
-from driftwell.stores.sqlite.encoding import columns_of, encode
 
 WRITERS = 4
 ROWS = 1_000  # of a batch

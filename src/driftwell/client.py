@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.records import LabelTicket
 from driftwell.capture.sender import Sender, Token
-from driftwell.errors import BadInput, ConfigError
+from driftwell.capture.snapshot import RAISABLE
+from driftwell.errors import BadInput, ConfigError, NotSupported
 
 if TYPE_CHECKING:
     from driftwell.stores.base import PredictionStore
@@ -73,6 +74,8 @@ class Client:
         The address, the model or another argument cannot be used; nothing raises later.
     ConfigError
         A rule of redaction is not known, ``journal`` has no ``spool_dir``, or ``token_file`` cannot be read.
+    NotSupported
+        ``journal`` on a system without file locks (Windows).
 
     Notes
     -----
@@ -254,7 +257,7 @@ def _guarded(convert: Callable[[Any], Any], value: Any) -> Any:
     """The converted value, or the value itself where it cannot be: the recorder then says what is wrong with it."""
     try:
         return convert(value)
-    except Exception:  # noqa: BLE001 - objects of the caller may raise anything, and recording never does
+    except RAISABLE:  # objects of the caller may raise anything, and recording never does
         return value
 
 
@@ -272,8 +275,13 @@ def _keeping(
     if spool_dir is not None:
         from driftwell.capture.spool import Spool
 
-        found["spool"] = Spool(spool_dir, most_bytes=spool_bytes, fsync=journal_fsync, store=url)
-        found["durability"] = durability
+        try:
+            found["spool"] = Spool(spool_dir, most_bytes=spool_bytes, fsync=journal_fsync, store=url)
+            found["durability"] = durability
+        except NotSupported as exc:  # with a journal it is a promise, else only more room
+            if durability == "journal":
+                raise
+            logger.warning("records wait in memory only: %s", exc)
     if redact:
         from driftwell.capture.redaction import Redaction
 

@@ -134,7 +134,14 @@ def children(parent: int) -> list[int]:
 
 def workers(supervisor: int) -> list[int]:
     """The worker processes of uvicorn: those of its children that serve, not Python's resource tracker."""
-    return [pid for pid in children(supervisor) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in children(supervisor) if b"spawn_main" in command_of(pid)]
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it ended a moment ago
+        return b""
 
 
 @pytest.mark.slow

@@ -90,6 +90,21 @@ class PostgresServer:
         assert self._process is not None
         return self._process.pid
 
+    def empty(self, schema: str) -> None:
+        """Delete all rows of a schema, where it is there: making one anew takes much longer."""
+        import psycopg
+
+        sql = (
+            "SELECT format('DELETE FROM %%I.%%I', schemaname, tablename) FROM pg_tables"
+            " WHERE schemaname = %(schema)s AND tablename <> 'schema_version'"
+            " UNION ALL SELECT format('ALTER SEQUENCE %%I.%%I RESTART', schemaname, sequencename) FROM pg_sequences"
+            " WHERE schemaname = %(schema)s"
+        )
+        with psycopg.connect(self.admin, autocommit=True) as connection:
+            statements = [statement for (statement,) in connection.execute(sql, {"schema": schema})]
+            if statements:
+                connection.execute("; ".join(statements))
+
     def start(self) -> PostgresServer:
         """Start and wait until it answers."""
         log = (self._root / "server.log").open("ab")

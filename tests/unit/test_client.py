@@ -21,9 +21,10 @@ import pyarrow as pa
 import pytest
 import uvicorn
 
+from driftwell.capture import spool
 from driftwell.client import Client
 from driftwell.config import Config
-from driftwell.errors import BadInput, ConfigError
+from driftwell.errors import BadInput, ConfigError, NotSupported
 from driftwell.monitor.runtime import Runtime
 from driftwell.routes.tokens import make_token
 from driftwell.service.app import create_app
@@ -579,6 +580,7 @@ def test_redaction_happens_before_anything_leaves():
 def test_forked_child_has_its_own_connection_and_counts(service, tmp_path):
     code = f"""
 import os
+from driftwell.capture import spool
 from driftwell.client import Client
 one = Client({service.url!r}, {service.token!r}, model="flights", version="v1", flush_seconds=0.05)
 one.record_prediction({{"x": 1}}, 1, prediction_id="before")
@@ -596,3 +598,14 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
     assert service.rows().keys() == {"before", "after", "child"}
+
+
+def test_without_file_locks_records_wait_in_memory(tmp_path, monkeypatch, caplog):
+    """As on Windows."""
+    monkeypatch.setattr(spool, "fcntl", None)
+    options = {"token": "dwt_x", "model": "m", "spool_dir": tmp_path / "spool"}
+    with Client("http://127.0.0.1:9", **options) as client:
+        assert client.stats()["spool"]["files"] == 0
+    assert "wait in memory only" in caplog.text
+    with pytest.raises(NotSupported, match="file locks"):
+        Client("http://127.0.0.1:9", durability="journal", **options)

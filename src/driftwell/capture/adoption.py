@@ -6,7 +6,7 @@ import logging
 import time
 
 from driftwell.capture.chain import Chain
-from driftwell.capture.journal import Chunk, read_piece
+from driftwell.capture.pieces import Chunk, read_piece
 from driftwell.capture.records import LabelTicket
 from driftwell.capture.spool import Spool
 

@@ -52,6 +52,9 @@ class ExchangeSink(Protocol):
     def names_for(self, model: str, version: str) -> Sequence[str] | None:
         """The names of features given by position; None where nobody knows them."""
 
+    def make_id(self, ended: float) -> str:
+        """A new prediction id for this moment."""
+
     def offer_exchange(self, exchange: Deferred) -> None:
         """Take one exchange, to be read on the recorder's thread."""
 
@@ -128,7 +131,7 @@ class CaptureMiddleware:
     A list of rows (dicts or lists) as features means many rows; predictions and scores must then be lists of the same
     length, and of one id the rows get ``id:0, id:1, …``. Only answers of 200 to 299 are recorded, those of 500 and
     above and exceptions count as ``errors`` in ``monitor.stats()``; what is passed over is counted under ``skipped``:
-    ``not_json``, ``streaming``, ``encoded``, ``too_large``, ``incomplete``, ``status``, ``sampled``.
+    ``not_json``, ``streaming``, ``encoded``, ``too_large``, ``incomplete``, ``status``, ``sampled``, ``empty``.
 
     Body and status are never altered. Cost while the application answers: references to the chunks of both bodies;
     they are parsed, and unpacked where they are gzip (to ``max_body`` at most), on the recorder's thread. With the

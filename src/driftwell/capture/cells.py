@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,12 +15,10 @@ from driftwell.frame import text_of
 from driftwell.profiles.states.composite import CompositeBins
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from driftwell.profiles.profile import Bins
     from driftwell.profiles.reference import Reference
 
-__all__ = ["Cells", "Shape", "kind_of", "named_cells"]
+__all__ = ["CellColumns", "Cells", "Shape", "kind_of", "named_cells"]
 
 MAX_POSITIONS = 256
 """Up to this many elements a list without a reference is a row ``f0, f1, …``; a longer one is one series."""
@@ -85,25 +84,71 @@ class Shape:
                 self.lengths[name] = found
         return self.lengths.get(name)
 
-    def names_of(self, rows: Iterable[Cells | None], ignored: Counter[str]) -> list[str]:
-        """The features of these rows, in the order of the reference or of their appearance; others are counted."""
+    def names_of(self, layouts: Mapping[tuple[str, ...], int], ignored: Counter[str]) -> list[str]:
+        """The features of these rows, in the order of the reference or of their appearance; others are counted.
+
+        ``layouts`` has the names of rows, and how many rows have just these.
+        """
         if self.fixed:
             known = self.kinds.keys()
             further: dict[str, int] = {}
-            for row in rows:
-                for name in row.keys() - known if row and not row.keys() <= known else ():
-                    further[name] = further.get(name, 0) + 1
+            for layout, count in layouts.items():
+                for name in layout:
+                    if name not in known:
+                        further[name] = further.get(name, 0) + count
             ignored.update({name: count for name, count in further.items() if name not in self.former})
             return [*self.kinds, *(name for name in self.former if name in further)]
         names: dict[str, None] = {}
-        for row in rows:
-            if row and not row.keys() <= names.keys():
-                names |= dict.fromkeys(row)
+        for layout in layouts:
+            names |= dict.fromkeys(layout)
         room = MAX_FEATURES - len(self.kinds)
         fresh = [name for name in names if name not in self.kinds]
         ignored.update(fresh[room:])
         left_out = frozenset(fresh[room:])
         return [name for name in names if name not in left_out]
+
+
+class CellColumns:
+    """The features of many records column by column; those of rows that have the same names are taken at once.
+
+    Attributes
+    ----------
+    layouts
+        The names that rows have, and how many rows have just these.
+    absent
+        Which rows have no features at all.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[Mapping[str, Sequence[Any]] | Sequence[Cells | None]] = []
+        self.layouts: Counter[tuple[str, ...]] = Counter()
+        self.absent: list[bool] = []
+
+    def add(self, cells: Sequence[Cells | None]) -> None:
+        """Further rows."""
+        layouts = Counter(tuple(own) for own in cells if own is not None)
+        self.layouts += layouts
+        absent = [own is None for own in cells]
+        self.absent += absent
+        if len(layouts) == 1 and not any(absent) and all(layouts):
+            values = zip(*(own.values() for own in cells if own is not None), strict=True)
+            self._blocks.append(dict(zip(*layouts, values, strict=True)))
+        else:
+            self._blocks.append(cells)
+
+    def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        """The values of these features, None where a row has none."""
+        found: dict[str, list[Any]] = {}
+        for name in names:
+            column = found[name] = []
+            for block in self._blocks:
+                if not isinstance(block, Mapping):
+                    column += [own.get(name) if own else None for own in block]
+                elif name in block:
+                    column += block[name]
+                else:
+                    column += [None] * len(next(iter(block.values())))
+        return found
 
 
 def _length_of(bins: Bins) -> int | None:

@@ -6,7 +6,7 @@ import bisect
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -153,27 +153,63 @@ class Counting:
         self.last_success: float | None = None
 
     def tally(self, model: str, version: str) -> Tally:
-        """The tally of a model version, made on first use."""
-        return self._tallies.get((model, version)) or self._tallies.setdefault((model, version), Tally())
+        """The tally of a model version, made on first use; one for all that come after a thousand others."""
+        return self._tallies.get((model, version)) or self._new_tally((model, version))
+
+    def _new_tally(self, place: tuple[str, str]) -> Tally:
+        with self.lock:  # who counts goes through all of them
+            return self._tallies.setdefault(place if len(self._tallies) < MOST_PLACES else ("", ""), Tally())
+
+    def models(self) -> set[str]:
+        """The models that records were counted for."""
+        with self.lock:
+            return {model for model, _ in self._tallies}
 
     def refuse(self, model: str, version: str, reasons: Mapping[str, int]) -> None:
-        """Count records that were refused before they were offered. Names that were never heard of are told apart
-        only while they are few: whoever posts may make up any number of them."""
-        known = (model, version) in self._tallies or len(self._tallies) < MOST_PLACES
-        tally = self.tally(model, version) if known else self.tally("", "")
+        """Count records that were refused before they were offered."""
+        tally = self.tally(model, version)
         tally.offered += sum(reasons.values())
         tally.reject(reasons, time.time())
 
     def refuse_labels(self, model: str | None, reasons: Mapping[str, int]) -> None:
         """The same for labels."""
-        known = model in self._labels or len(self._labels) < MOST_PLACES
-        tally = self.labels(model if known else None)
+        tally = self.labels(model)
         tally.offered += sum(reasons.values())
         tally.rejected.update(reasons)
 
     def labels(self, model: str | None) -> LabelTally:
-        """The tally of a model's labels, made on first use."""
-        return self._labels.get(model) or self._labels.setdefault(model, LabelTally())
+        """The tally of a model's labels, made on first use; one for all that come after a thousand others."""
+        return self._labels.get(model) or self._new_labels(model)
+
+    def _new_labels(self, model: str | None) -> LabelTally:
+        with self.lock:
+            return self._labels.setdefault(model if len(self._labels) < MOST_PLACES else None, LabelTally())
+
+    def find(self, key: Sequence[str | None]) -> Tally | LabelTally:
+        """The tally of ``("record", model, version)`` or ``("label", model)``."""
+        what, *names = key
+        return self.labels(names[0]) if what == "label" else self.tally(str(names[0]), str(names[1]))
+
+    def give_up(self, waiting: Mapping[tuple[str | None, ...], int], reason: str) -> None:
+        """What was offered, does not wait any more and was never counted as anything was lost: it is rejected now.
+
+        ``waiting`` is what really waits, by the keys of ``find``.
+        """
+        with self.lock:
+            own: Counter[int] = Counter()
+            for key, rows in waiting.items():
+                own[id(self.find(key))] += rows
+            for tally in self._tallies.values():
+                tally.waiting = own[id(tally)]
+                known = tally.stored + tally.waiting + tally.dropped.total() + tally.rejected.total()
+                if tally.offered > known:
+                    tally.reject({reason: tally.offered - known}, time.time())
+            for labels in self._labels.values():
+                labels.waiting = own[id(labels)]
+                fates = labels.matched + labels.early + labels.duplicate + labels.conflicting + labels.ambiguous
+                known = fates + labels.waiting + labels.dropped.total() + labels.rejected.total()
+                if labels.offered > known:
+                    labels.rejected[reason] += labels.offered - known
 
     def losses(self) -> Counter[str]:
         """Everything lost so far by reason, over all models, for the log."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from driftwell.capture.ids import new_id
 from driftwell.capture.paths import MISSING
 from driftwell.capture.patience import Seldom
-from driftwell.capture.snapshot import row_of
+from driftwell.capture.snapshot import RAISABLE, row_of
 from driftwell.errors import BadInput
 
 __all__ = ["Capturing", "FieldSink", "Recording", "captured"]
@@ -183,7 +183,7 @@ def captured(monitor: Recording, function: Function, where: Mapping[str, Any]) -
         """What an extractor gives; ``MISSING`` where it fails, which never reaches the caller."""
         try:
             return find(given, result)
-        except (Exception, SystemExit):  # noqa: BLE001 - a function of the user's, beside the one that was called
+        except RAISABLE:  # a function of the user's, beside the one that was called
             return MISSING
 
     def record(row: Any, given: Mapping[str, Any], result: Any, seconds: float) -> None:
@@ -243,7 +243,7 @@ def _own(features: Any) -> Any:
         return None
     try:
         row = row_of(features)
-    except Exception:  # noqa: BLE001 - the objects of a caller may raise anything
+    except RAISABLE:  # the objects of a caller may raise anything
         row = None
     return object() if row is None else row
 

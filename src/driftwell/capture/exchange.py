@@ -18,7 +18,7 @@ import numpy as np
 from driftwell.capture.ids import new_id
 from driftwell.capture.paths import MISSING, Extractor
 from driftwell.capture.records import FIELDS, Expansion, Record, make_record
-from driftwell.capture.snapshot import RefusedError
+from driftwell.capture.snapshot import RAISABLE, RefusedError
 
 if TYPE_CHECKING:
     from driftwell.capture.redaction import Redaction
@@ -28,10 +28,11 @@ __all__ = ["Exchange"]
 MAX_ROWS = 100_000
 """Rows of one exchange; more are refused, since each takes much more memory than its text."""
 
-POLITE_EXCHANGES = 16
+POLITE_EXCHANGES = 32
 """After so many the application's threads may run: Python alone would make them wait for 5 ms."""
 
 _turns = count()
+_decode_json = msgspec.json.Decoder().decode
 _OVERHEAD_BYTES = 1_000
 _ANSWERS = ("prediction", "score", "probability")
 _CONTEXT = ("timestamp", "segment", "entity_id", "version")
@@ -57,6 +58,8 @@ class Exchange(NamedTuple):
         Applied to each row before it is frozen.
     names_for
         ``names_for(version)``: the names of features given by position, None where nobody knows them.
+    make_id
+        ``make_id(ended)``: a new id.
     """
 
     model: str
@@ -74,6 +77,7 @@ class Exchange(NamedTuple):
     packed: tuple[bool, bool] = (False, False)
     redaction: Redaction | None = None
     names_for: Callable[[str], Sequence[str] | None] = lambda version: None
+    make_id: Callable[[float], str] = lambda ended: new_id()
 
     @property
     def rows(self) -> int:
@@ -101,6 +105,8 @@ class Exchange(NamedTuple):
         except RefusedError as refused:
             return Expansion(refused=Counter({refused.reason: 1}), cause=self._told_cause(refused.__cause__))
         rows = _row_count(found)
+        if rows == 0:
+            return Expansion(skipped="empty")
         try:
             return Expansion([self._record(found, None, 0, 1)]) if rows is None else self._records(found, rows)
         except RefusedError as refused:
@@ -111,7 +117,7 @@ class Exchange(NamedTuple):
         for name, extract in self.extractors.items():
             try:
                 value = extract(request, response)
-            except (Exception, SystemExit) as exc:
+            except RAISABLE as exc:
                 raise RefusedError("extractor") from exc
             if value is MISSING:
                 if name in ("features", "prediction"):
@@ -143,13 +149,14 @@ class Exchange(NamedTuple):
         """One row; without an id it is the only one of the exchange."""
         get = row.get
         metadata = {"endpoint": self.endpoint, "batch_index": index, "batch_size": rows, "status": self.status}
-        answers = [get(name) for name in _ANSWERS]
+        prediction, score, probability = get("prediction"), get("score"), get("probability")
         if prediction_id is None:
-            prediction_id = self._ids(get("prediction_id"), None)(0)
-            answers = [value[0] if type(value) is list and len(value) == 1 else value for value in answers]
+            prediction_id = self._only_id(get("prediction_id"))
+            prediction, score, probability = _only(prediction), _only(score), _only(probability)
         version = self.version if get("version") is None else str(row["version"])
         values: Sequence[Any] = (
-            *answers, get("timestamp"), get("segment"), get("entity_id"), self.latency_seconds, metadata, None,
+            prediction, score, probability, get("timestamp"), get("segment"), get("entity_id"), self.latency_seconds,
+            metadata, None,
         )  # fmt: skip
         features = get("features")
         if self.redaction is not None:
@@ -159,15 +166,25 @@ class Exchange(NamedTuple):
             prediction_id = self.redaction.id(prediction_id)
         return make_record(self.model, version, prediction_id, self.ended, features, values)
 
-    def _ids(self, given: Any, rows: int | None) -> Callable[[int], str]:
+    def _only_id(self, given: Any) -> str:
+        """The id of the only row: its own, that of the request, or a new one."""
+        found = self.shared_id if self.told or given is None or given == "" else given
+        return self.make_id(self.ended) if found is None else str(found)
+
+    def _ids(self, given: Any, rows: int) -> Callable[[int], str]:
         """The id of each row: its own, or that of the request with ``:0, :1, …`` behind it where rows are many."""
         shared = self.shared_id if self.told or given is None or given == "" else given
-        if isinstance(shared, list) and rows is not None:
+        if isinstance(shared, list):
             own = _spread("prediction_id", shared, rows)
-            return lambda i: new_id() if own(i) is None else str(own(i))
+            return lambda i: self.make_id(self.ended) if own(i) is None else str(own(i))
         if shared is None:
-            return lambda i: new_id()
-        return (lambda i: f"{shared}:{i}") if (rows or 1) > 1 else (lambda i: str(shared))
+            return lambda i: self.make_id(self.ended)
+        return (lambda i: f"{shared}:{i}") if rows > 1 else (lambda i: str(shared))
+
+
+def _only(value: Any) -> Any:
+    """The answer for the only row, where it is the only one of a list."""
+    return value[0] if type(value) is list and len(value) == 1 else value
 
 
 class _PackedError(Exception):
@@ -184,7 +201,7 @@ def _decode(body: bytes, packed: bool, most: int) -> Any:
             raise _PackedError("encoded") from exc
         if len(body) > most or not unpacking.eof:
             raise _PackedError("too_large" if len(body) > most else "encoded")
-    return msgspec.json.decode(body)
+    return _decode_json(body)
 
 
 def _as_list(value: Any) -> Any:

@@ -18,7 +18,9 @@ from driftwell.frame import text_of
 __all__ = [
     "Notes",
     "read_json",
+    "read_json_column",
     "read_metadata",
+    "read_metadata_column",
     "read_non_negative",
     "read_number",
     "read_probability",
@@ -31,6 +33,8 @@ EARLIEST_US = -2_208_988_800_000_000  # 1900, as over HTTP
 DAY_US = 86_400_000_000
 SKEW_US = 1_000_000
 """A time this little after its arrival is no skewed clock, only two clock readings."""
+_OBJECTS = frozenset({dict, type(None)})
+_JSON_TYPES = _OBJECTS | {str, float, int, bool, list}
 ROUNDING = 1e-6
 """Probabilities beyond 0…1 by no more than this come from float32 arithmetic, and are set to the end."""
 
@@ -162,6 +166,17 @@ def read_json(value: Any, reason: str) -> str | None:
         raise RefusedError(reason) from exc
 
 
+def read_json_column(values: Sequence[Any], reason: str) -> Sequence[str | None]:
+    """``read_json`` of each value, in one go where that is possible."""
+    if not _JSON_TYPES.issuperset(map(type, values)):
+        return [read_json(value, reason) for value in values]
+    try:
+        texts = _encode_lines(values).decode().split("\n")  # a text in JSON has no line breaks
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+        raise RefusedError(reason) from exc
+    return [None if value is None else text for value, text in zip(values, texts, strict=False)]
+
+
 def read_metadata(value: Any) -> str | None:
     """A JSON object as text, None for None; raises ``RefusedError`` for anything but a dict."""
     if value is None or isinstance(value, dict):
@@ -169,13 +184,16 @@ def read_metadata(value: Any) -> str | None:
     raise RefusedError("metadata")
 
 
+def read_metadata_column(values: Sequence[Any]) -> Sequence[str | None]:
+    """``read_metadata`` of each value, in one go where that is possible."""
+    if _OBJECTS.issuperset(map(type, values)):
+        return read_json_column(values, "metadata")
+    return [read_metadata(value) for value in values]
+
+
 def _one(value: Any) -> Any:
     """The only value of an array of one, as ``model.predict`` gives it."""
     return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-
-
-def _encode(value: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=_plain).decode()
 
 
 def _plain(value: Any) -> Any:
@@ -184,3 +202,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Unread):
         return value.text
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_encode_lines = _encoder.encode_lines
+
+
+def _encode(value: Any) -> str:
+    return _encoder.encode(value).decode()

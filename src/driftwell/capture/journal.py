@@ -8,94 +8,33 @@ spool there is only the queue.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from driftwell.capture.chain import Entry
 from driftwell.capture.counting import Counting
 from driftwell.capture.ids import new_id
 from driftwell.capture.journal_entries import decode_entry, encode_entry
 from driftwell.capture.patience import Seldom
-from driftwell.capture.queue import BATCH_ROWS, Counts, Queue
+from driftwell.capture.pieces import Chunk, read_piece
+from driftwell.capture.queue import Counts, Queue
 from driftwell.capture.records import Bundle, Deferred, Item, LabelItem, LabelTicket, Record, TableRows
 from driftwell.capture.spool import Spool, SpoolFullError
 from driftwell.stores.base import LabelCounts
 
-__all__ = ["Chunk", "Journal", "Piece", "read_piece"]
+__all__ = ["Journal", "tally_of"]
 
 logger = logging.getLogger("driftwell.capture")
 
-PIECE_BYTES = 8 * 1024**2
-"""About how much is read back from disk at once."""
-
 LOCK_SECONDS = 5.0
 
-
-@dataclass(slots=True)
-class Chunk:
-    """What is stored together. A second try, even by another process, gives its batches the same ids.
-
-    Attributes
-    ----------
-    taken
-        The items as they were taken, exchanges unread; they need room until they are released.
-    settles
-        How many of the items put in are settled with it.
-    position
-        The one behind it in the spool; 0 while it is only in memory.
-    adopted
-        It was offered to another process, so it has not been counted here.
-    """
-
-    id: str
-    taken: Sequence[Any]
-    settles: int = 0
-    position: int = 0
-    adopted: bool = False
-    items: Sequence[Item] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some entries that follow each other. ``position`` is the one behind them."""
-
-    items: Sequence[Item]
-    entries: int
-    position: int
-    chunk_id: str | None
-    unreadable: int
-
-
-def read_piece(entries: Iterable[Entry], ticket: Callable[[int], LabelTicket], *, whole: bool = False) -> Piece | None:
-    """As many entries as are stored together (``whole``: all of them), None where there are none.
-
-    An entry that was written as one chunk is a piece by itself.
-    """
-    items: list[Item] = []
-    count = position = size = rows = unreadable = 0
-    for entry in entries:
-        try:
-            chunk_id, found = decode_entry(entry.content, entry.end, ticket)
-        except ValueError:
-            chunk_id, found = None, []
-            unreadable += 1
-        if chunk_id is not None:
-            if not count:
-                return Piece(found, 1, entry.end, chunk_id, unreadable)
-            break
-        items += found
-        count += 1
-        position = entry.end
-        size += len(entry.content)
-        rows += sum(item.rows for item in found)
-        if not whole and (rows >= BATCH_ROWS or size >= PIECE_BYTES):
-            break
-    return Piece(items, count, position, None, unreadable) if count else None
+NEWEST_ENTRIES = 100
+"""Entries that wait on disk alone and can be looked at."""
 
 
 class Journal:
@@ -136,11 +75,13 @@ class Journal:
 
     def _reset(self) -> None:
         self._writing = False
+        self._unwritable = False
         self._next = 0  # where what is only on disk begins
         self._settled = 0
         self._left = False
         self._entries = 0  # that are only on disk
         self._rows: Counter[tuple[str | None, ...]] = Counter()  # in them, by tally
+        self._starts: deque[int] = deque(maxlen=NEWEST_ENTRIES)  # of the newest of them
         self._tickets: weakref.WeakValueDictionary[int, LabelTicket] = weakref.WeakValueDictionary()
         self.current: Chunk | None = None
         self.unreadable = 0
@@ -152,34 +93,39 @@ class Journal:
 
     # -- callers ---------------------------------------------------------------------------------------------
 
-    def put(self, item: Item | Bundle, counts: Counts) -> bool:
-        """Write an item to disk, then queue it; False when it was dropped, counted by reason."""
+    def put(self, item: Item | Bundle, counts: Counts, *, or_leave: bool = False) -> bool:
+        """Write an item to disk, then queue it; False when it was dropped, counted by reason.
+
+        ``or_leave``: where there is no room it was never offered, and nothing is counted.
+        """
         assert self._spool is not None
         try:
             content = encode_entry((item,))
         except UnicodeEncodeError:  # it will be refused when it is read
-            return self._queue.put_counted(item, counts)
+            return self._put_in_memory(item, counts, or_leave)
         # Not for ever: a signal handler may record while its thread holds the lock of the numbers.
         if not self._spool.lock.acquire(timeout=LOCK_SECONDS):
-            self._note_unjournaled(counts, "another thread has been writing for too long")
-            return self._queue.put_counted(item, counts)
+            return self._put_in_memory(item, counts, or_leave, "another thread has been writing for too long")
         try:
-            if self._queue.closed or self._writing:
-                if not self._queue.closed:
-                    self._note_unjournaled(counts, "a signal handler records while its thread is writing")
-                return self._queue.put_counted(item, counts)
+            if self._queue.closed:
+                return self._put_in_memory(item, counts, or_leave)
+            if self._writing:
+                why = "a signal handler records while its thread is writing"
+                return self._put_in_memory(item, counts, or_leave, why)
             start = self._spool.end
             self._writing = True
             try:
                 position = self._spool.append(content)
             except SpoolFullError:
-                self._queue.refuse(item, counts, "spool_full")
+                if not or_leave:
+                    self._queue.refuse(item, counts, "spool_full")
                 return False
             except OSError as exc:
-                self._note_unjournaled(counts, exc)
-                return self._queue.put_counted(item, counts)
+                self._unwritable = True
+                return self._put_in_memory(item, counts, or_leave, exc)
             finally:
                 self._writing = False
+            self._unwritable = False
             placed = item._replace(position=position) if isinstance(item, Record) else replace(item, position=position)
             if self._entries or not self._queue.has_room(placed):
                 self._queue.count(counts)
@@ -194,6 +140,23 @@ class Journal:
             except OSError as exc:
                 self._note_unjournaled(counts, exc)
         return True
+
+    def _put_in_memory(self, item: Item | Bundle, counts: Counts, or_leave: bool, why: object = None) -> bool:
+        """The same in memory alone; ``why`` it is not on disk, where it should be."""
+        with self._queue.lock:
+            if or_leave and (self._queue.closed or not self._queue.has_room(item)):
+                return False
+            kept = self._queue.put_counted(item, counts)
+        if why is not None:
+            self._note_unjournaled(counts, why)
+        return kept
+
+    def room(self, size: int) -> int:
+        """How many records would be taken if all of them have so many bytes: with ``journaling`` any number for which
+        the spool has the bytes."""
+        if not self.journaling or self._unwritable or self._spool is None:
+            return self._queue.room(size)
+        return sys.maxsize if not self._queue.closed and self._spool.has_room(size) else 0
 
     def _note_unjournaled(self, counts: Counts, why: object) -> None:
         with self._counting.lock:
@@ -265,18 +228,18 @@ class Journal:
             self._next = piece.position
             self._entries -= piece.entries
             for item in piece.items:
-                self._rows[_tally_of(item)] -= item.rows
+                self._rows[tally_of(item)] -= item.rows
             if self._entries <= 0 or piece.position >= self._spool.end:
                 self._forfeit()
             self.unreadable += piece.unreadable
         self._queue.lend(piece.items)
-        return Chunk(self._id_of(piece.position), piece.items, piece.entries, piece.position)
+        return Chunk(self._id_of(piece.position), piece.items, piece.entries, piece.position, on_disk=True)
 
     def _forfeit(self) -> None:
         """What should be on disk and is not there any more, or cannot be read, is lost."""
         with self._counting.lock:
-            for (what, *names), rows in self._rows.items():
-                tally = self._counting.labels(names[0]) if what == "label" else self._counting.tally(*names)  # type: ignore[arg-type]
+            for key, rows in self._rows.items():
+                tally = self._counting.find(key)
                 tally.waiting -= rows
                 if rows:
                     tally.drop(rows, "spool_damaged", time.time())
@@ -291,13 +254,18 @@ class Journal:
         chunk = self.current
         if chunk is None or self._spool is None or not chunk.items:
             return False
-        if chunk.adopted or chunk.position:
+        if chunk.adopted or chunk.on_disk:
             return True
         with self._spool.lock:
-            chunk.position = self._append(chunk.items, chunk.id)
-            if chunk.position and not self._entries:
-                self._next = chunk.position
-        return chunk.position > 0
+            only_in_memory = [one for one in chunk.items if not one.position]
+            # What is on disk already will be stored under the chunk's id, without what is written now.
+            position = self._append(only_in_memory, None if chunk.position else chunk.id) if only_in_memory else 1
+            chunk.on_disk = position > 0
+            if chunk.on_disk and not chunk.position:
+                chunk.position = position
+                if not self._entries:
+                    self._next = position
+        return chunk.on_disk
 
     def relieve(self) -> None:
         """The store fails: what waits in memory goes to disk, as far as there is room. Only the chunk that is tried
@@ -343,8 +311,9 @@ class Journal:
         if not self._entries:
             self._next = start
         self._entries += 1
+        self._starts.append(start)
         for one in item.records if isinstance(item, Bundle) else (item,):
-            self._rows[_tally_of(one)] += one.rows
+            self._rows[tally_of(one)] += one.rows
         if isinstance(item, LabelItem):
             self._tickets[position] = item.ticket
 
@@ -354,6 +323,35 @@ class Journal:
     def is_behind(self) -> bool:
         """Whether anything waits on disk alone."""
         return self._entries > 0
+
+    def watch(self) -> Callable[[], bool]:
+        """A function that says whether all is settled that waits on disk alone now."""
+        if not self._entries or self._spool is None:
+            return lambda: True
+        end, spool = self._spool.end, self._spool
+
+        def settled() -> bool:
+            chunk = self.current
+            stored = chunk is None or chunk.adopted or not chunk.position or chunk.position > end
+            return spool.own is None or ((not self._entries or self._next >= end) and stored)
+
+        return settled
+
+    def newest(self) -> list[Item]:
+        """The newest of what waits on disk alone, oldest first: some entries, read back now."""
+        with self.lock:
+            starts = [start for start in self._starts if start >= self._next] if self._entries else []
+        if self._spool is None or not starts:
+            return []
+        try:
+            found = [decode_entry(one.content, 0, self._ticket) for one in self._spool.entries(starts[0])]
+        except (OSError, ValueError):  # said when it is to be stored
+            return []
+        return [item for _, items in found for item in items]
+
+    def rows(self) -> Counter[tuple[str | None, ...]]:
+        """Records and labels that wait on disk alone, by tally; see ``tally_of``."""
+        return Counter(self._rows)
 
     def stats(self) -> dict[str, int]:
         """``bytes`` and ``files`` of the folder; ``waiting``: records and labels that wait on disk alone;
@@ -377,5 +375,6 @@ class Journal:
         return self._tickets.get(position) or LabelTicket(lambda: None)
 
 
-def _tally_of(item: Item) -> tuple[str | None, ...]:
+def tally_of(item: Item) -> tuple[str | None, ...]:
+    """Whose record or label it is: ``("record", model, version)`` or ``("label", model)``."""
     return ("label", item.model) if isinstance(item, LabelItem) else ("record", item.model, item.version)

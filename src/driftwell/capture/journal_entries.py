@@ -53,7 +53,9 @@ def _parts(item: Item) -> tuple[Any, ...]:
     if isinstance(item, Record):
         return (_RECORD, *item[:5])
     if isinstance(item, TableRows):
-        return (_TABLE, item.model, item.version, item.ids, item.arrived, _table_bytes(item.table), dict(item.roles))
+        unplaced = () if item.unplaced is None else (dict(item.unplaced),)
+        table = _table_bytes(item.table)
+        return (_TABLE, item.model, item.version, item.ids, item.arrived, table, dict(item.roles), *unplaced)
     return (_LABEL, item.model, item.prediction_id, item.arrived, item.frozen)
 
 
@@ -67,8 +69,8 @@ def _item(parts: list[Any], place: int, ticket: Callable[[], LabelTicket]) -> It
         return LabelItem(model, prediction_id, arrived, frozen, ticket(), place)
     if kind != _TABLE:
         raise ValueError(f"no kind of item: {kind}")
-    model, version, ids, arrived, table, roles = rest
-    return TableRows(model, version, ids, arrived, _table(table), roles, place)
+    model, version, ids, arrived, table, roles, *unplaced = rest
+    return TableRows(model, version, ids, arrived, _table(table), roles, place, *unplaced)
 
 
 def _table_bytes(table: pa.Table) -> bytes:

@@ -174,6 +174,7 @@ class Passage:
             (self._packed[0], self._packed[1]),
             recorder.redact_for(name),
             self._outer.names_for,
+            recorder.make_id,
         )
 
     def _why_not(self) -> str | None:

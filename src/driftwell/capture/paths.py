@@ -49,6 +49,8 @@ def extractor(where: Any, name: str, *sides: Side) -> Extractor | None:
         raise BadInput(f"{name} is a dotted path such as 'x', or a function of (request, response). Got {where!r}")
     parts = where.split(".") if where else []
 
+    if len(parts) == 1 and len(sides) == 1:
+        return _member(parts[0], of_request=sides[0] == "request")
     if sides == ("request",):
         return lambda request, response: look_up(request, parts)
     if sides == ("response",):
@@ -63,6 +65,16 @@ def extractor(where: Any, name: str, *sides: Side) -> Extractor | None:
             if value is not MISSING and value is not None:
                 break
         return found
+
+    return extract
+
+
+def _member(name: str, *, of_request: bool) -> Extractor:
+    """The same for one name, in fewer steps."""
+
+    def extract(request: Any, response: Any) -> Any:
+        document = request if of_request else response
+        return document.get(name, MISSING) if type(document) is dict else look_up(document, [name])
 
     return extract
 

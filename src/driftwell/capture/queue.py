@@ -107,10 +107,10 @@ class Queue:
         full = self._length + (item.rows or 1) > self._most_records
         return not (full or self._bytes + item.size > self._most_bytes)
 
-    def room(self) -> int:
-        """How many more records there is place for; 0 once the bytes are used up."""
+    def room(self, size: int = 0) -> int:
+        """How many more records there is place for, if all of them have so many bytes; 0 once the bytes are used up."""
         with self.lock:
-            full = self.closed or self._bytes >= self._most_bytes
+            full = self.closed or self._bytes >= self._most_bytes or self._bytes + size > self._most_bytes
             return 0 if full else max(0, self._most_records - self._length)
 
     def hurry(self) -> None:
@@ -165,7 +165,10 @@ class Queue:
     def replace_oldest(self, item: Any) -> None:
         """The oldest item, an exchange, takes another form."""
         with self.lock:
+            places = (item.rows or 1) - (self._items[0].rows or 1)
             self._bytes += item.size - self._items[0].size
+            self._length += places
+            self._fresh += places
             self._items[0] = item
 
     def move_oldest(self, *, settled: bool) -> None:
@@ -199,6 +202,13 @@ class Queue:
             if self._settled < goal or not also():
                 self.hurry()
             return self._settled_some.wait_for(lambda: self._settled >= goal and also(), timeout)
+
+    def wait_for_room(self, rows: int, size: int, timeout: float) -> bool:
+        """Wait until so many records of so many bytes find room; False after ``timeout`` seconds."""
+        with self.lock:
+            if self.room(size) < rows:
+                self.hurry()
+            return self._settled_some.wait_for(lambda: self.closed or self.room(size) >= rows, timeout)
 
     @property
     def items(self) -> int:

@@ -8,19 +8,18 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from driftwell.capture.adoption import Adoption
-from driftwell.capture.batching import rows_as_dicts
 from driftwell.capture.cells import Shape
 from driftwell.capture.counting import Counting, LabelTally, Tally
 from driftwell.capture.ids import IdSource, id_from, is_kept
 from driftwell.capture.journal import Journal
 from driftwell.capture.losses import LossBook
 from driftwell.capture.patience import Backoff, LossReport, Seldom
-from driftwell.capture.processes import survive_forks
+from driftwell.capture.processes import notice_fork, survive_forks
 from driftwell.capture.queue import Queue
 from driftwell.capture.records import (
     FIELDS,
@@ -31,12 +30,12 @@ from driftwell.capture.records import (
     LabelTicket,
     Record,
     Redaction,
-    TableRows,
     make_record,
 )
-from driftwell.capture.snapshot import RefusedError, freeze
+from driftwell.capture.snapshot import RAISABLE, RefusedError, freeze
 from driftwell.capture.spool import Spool
-from driftwell.capture.tables import own_table, roles_of, slices_of
+from driftwell.capture.table_intake import TableIntake
+from driftwell.capture.view import View
 from driftwell.capture.worker import Worker
 from driftwell.capture.writer import ReferenceFor, TransformFor, Writer
 from driftwell.errors import ConfigError
@@ -50,7 +49,6 @@ __all__ = ["Recorder"]
 
 logger = logging.getLogger("driftwell.capture")
 
-TABLE_SECONDS = 5.0
 WAKE_AT_ROWS = 1_000
 CLOSE_SECONDS = 10.0
 SWITCH = "DRIFTWELL_DISABLED"
@@ -126,6 +124,7 @@ class Recorder:
         self.redact_for = redact_for
         self._clock = clock
         self._ids = IdSource()
+        self.make_id = self._ids.make
         self._counting = Counting()
         self._queue = Queue(self._counting, queue_records, queue_bytes, min(WAKE_AT_ROWS, max(1, queue_records // 2)))
         self._backoff = Backoff(self._queue, lambda: self._journal.relieve())
@@ -154,11 +153,21 @@ class Recorder:
             self._adoption,
             self._writer,
             self._backoff,
+            self._counting,
             LossReport(self._counting),
             LossBook(self._counting, losses_to),
             flush_seconds,
         )
         self.journaling = self._journal.journaling
+        self._view = View(self._counting, self._queue, self._journal, self._adoption, self._writer, redact_for)
+        self._tables = TableIntake(
+            self._queue,
+            self._ids,
+            reference_for,
+            transform_for,
+            lambda item: self._take(item, self._counting.tally(item.model, item.version), item.rows),
+            waits=not self.journaling,
+        )
         self._seldom = Seldom()
         self.enabled = os.environ.get(SWITCH, "").strip().lower() in ("", "0", "false", "no", "off")
         survive_forks(self)
@@ -191,6 +200,7 @@ class Recorder:
         share of ids that is recorded, decided by the id's hash; the others are counted as ``sampled_out``.
         """
         made = None
+        notice_fork()
         try:
             arrived = self._clock()
             if not self.enabled:
@@ -211,59 +221,101 @@ class Recorder:
                 metadata,
                 true_label,
             )
-            redaction = self.redact_for(model)
-            kept = made
-            if redaction is not None:
-                names = None if isinstance(features, Mapping) else self.names_for(model, version)
-                kept = redaction.id(made)
-                features, fields = redaction.apply(features, dict(zip(FIELDS, values, strict=True)), names)
-                values = [fields.get(name) for name in FIELDS]
-            record = make_record(model, version, kept, arrived, features, values)
+            record = self._frozen(model, version, made, arrived, features, values)
             self._take(record, self._counting.tally(model, version), 1)
             return made
         except RefusedError as refused:
             return self._refuse(model, version, made, refused.reason)
-        except Exception:  # noqa: BLE001 - a public call of the recorder never raises, whatever it is given
+        except RAISABLE:  # a public call of the recorder never raises, whatever it is given
             return self._refuse(model, version, made, "prediction_id" if made is None else "unreadable")
+
+    def offer_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
+        """Take records that came together, each with the arguments of ``offer``: all, or none where there is no room.
+
+        Returns the ids, None where nothing was taken (and nothing counted). With ``durability="journal"`` they are
+        written at once. Never raises, never blocks.
+        """
+        notice_fork()
+        ids: list[str] = []
+        records: list[Record] = []
+        refused: list[tuple[Any, Any, str | None, str]] = []
+        arrived = self._clock()
+        for row in rows:
+            get = row.get
+            model, version, given, made = get("model"), get("version"), get("prediction_id"), None
+            if not self.enabled:
+                ids.append(self._skip(model, version, arrived, given))
+                continue
+            try:
+                made = self._ids.make(arrived) if given is None else id_from(given)
+                values = [get(name) for name in FIELDS]
+                records.append(self._frozen(id_from(model), id_from(version), made, arrived, get("features"), values))
+            except RefusedError as one:
+                refused.append((model, version, made, one.reason))
+            except RAISABLE:  # a public call of the recorder never raises, whatever it is given
+                refused.append((model, version, made, "unreadable"))
+            ids.append(made or self._ids.make(arrived))
+        if records and not self._take_all(records):
+            return None
+        for what in refused:
+            self._refuse(*what)
+        return ids
+
+    def _take_all(self, records: Sequence[Record]) -> bool:
+        bundle = Bundle(records)
+        if self.journaling:
+            places = Counter((one.model, one.version) for one in records)
+            counts = [(self._counting.tally(*place), n) for place, n in places.items()]
+            taken = self._journal.put(bundle, counts, or_leave=True)
+        else:
+            with self._queue.lock:  # nobody else may take the room in between
+                taken = self._queue.room(bundle.size) >= len(records)
+                for one in records if taken else ():
+                    self._queue.put(one, self._counting.tally(one.model, one.version), 1)
+        if taken:
+            self._wake_up()
+        return taken
+
+    def _frozen(
+        self, model: str, version: str, made: str, arrived: float, features: Any, values: Sequence[Any]
+    ) -> Record:
+        """A record as it is kept; raises ``RefusedError`` for what cannot be."""
+        redaction = self.redact_for(model)
+        if redaction is not None:
+            names = None if isinstance(features, Mapping) else self.names_for(model, version)
+            made = redaction.id(made)
+            features, fields = redaction.apply(features, dict(zip(FIELDS, values, strict=True)), names)
+            values = [fields.get(name) for name in FIELDS]
+        return make_record(model, version, made, arrived, features, values)
 
     def offer_table(self, model: str, version: str, table: Any, roles: Mapping[str, str]) -> list[str]:
         """Take every row of a table; returns the ids in its order, ``[]`` when it is no table. Never raises.
 
         A table larger than the room that is left waits for the store, up to 5 seconds a slice; once that was not
-        enough, what finds no room is dropped and counted, as single records are.
+        enough, what finds no room is dropped and counted, as single records are. While the store is away and the
+        reference was never read, the rows are kept; what their columns mean is then found out when they are stored.
 
         ``roles`` says which column is which field where the names do not. With a reference its features are kept
         and further columns ignored and counted; without one every column without a role is a feature. Rows that
         name another ``model`` or ``version`` go there.
         """
+        redaction = None
+        notice_fork()
         try:
             arrived = self._clock()
             if not self.enabled:
                 self._skip(model, version, arrived, None)
                 return []
-            reference, transform = self._reference_for(model, version), self._transform_for(model)
-            found = own_table(table, reference, transform)
-            names = roles_of(found, roles, reference)
             redaction = self.redact_for(model)
-            if redaction is not None:
-                found = redaction.apply_table(found, names)
-                names = {role: column for role, column in names.items() if column in found.column_names}
-            ids, items = slices_of(model, version, found, names, arrived, self._ids)
-            patient = True
-            for item in items:
-                if redaction is not None:
-                    item = _without_ids(item, redaction)
-                if self.journaling:
-                    self._take(item, self._counting.tally(item.model, item.version), item.rows)
-                    continue
-                patient = patient and (self.room() >= item.rows or self.flush(TABLE_SECONDS))
-                self._offer_rows(item)
-            return ids
+            may_wait = not self._worker.is_own_thread
+            return self._tables.offer(model, version, table, roles, arrived, redaction, may_wait)
         except RefusedError as refused:
             self._refuse(model, version, None, refused.reason)
-        except Exception as exc:
+        except RAISABLE as exc:
             if self._seldom.permits("table"):
-                logger.warning("a table offered for %s cannot be recorded", model, exc_info=exc)
+                # Its message may quote values that redaction would have taken away.
+                told = exc if redaction is None else RuntimeError(f"raised {type(exc).__name__}")
+                logger.warning("a table offered for %s cannot be recorded", model, exc_info=told)
             self._refuse(model, version, None, "table")
         return []
 
@@ -271,6 +323,7 @@ class Recorder:
         self, prediction_id: Any, true_label: Any, *, model: str | None = None, timestamp: Any = None
     ) -> LabelTicket:
         """Take one label, early or late; never raises, never blocks. The ticket tells what became of it."""
+        notice_fork()
         ticket = LabelTicket(self._queue.hurry)
         try:
             if not self.enabled:
@@ -285,7 +338,7 @@ class Recorder:
             item = LabelItem(model, kept, self._clock(), freeze((true_label, timestamp)), ticket)
             if self._take(item, self._counting.labels(model), 1):
                 return ticket
-        except Exception:  # noqa: BLE001 - a public call of the recorder never raises, whatever it is given
+        except RAISABLE:  # a public call of the recorder never raises, whatever it is given
             with self._counting.lock:
                 tally = self._counting.labels(model if isinstance(model, str) else None)
                 tally.offered += 1
@@ -295,6 +348,7 @@ class Recorder:
 
     def offer_exchange(self, exchange: Deferred) -> None:
         """Take something that is read on the recorder's thread; its rows are counted when it is. Never blocks."""
+        notice_fork()
         if not self.enabled:
             self.note_skipped(exchange.model, exchange.version, "disabled")
         elif self._queue.put(exchange, self._counting.tally(exchange.model, exchange.version), 0):
@@ -305,6 +359,7 @@ class Recorder:
 
         Without ``journaling`` it is ``offer_exchange``.
         """
+        notice_fork()
         if not self.journaling or not self.enabled:
             self.offer_exchange(exchange)
             return
@@ -349,13 +404,6 @@ class Recorder:
         if self._worker.thread is None:
             self._worker.start()
 
-    def _offer_rows(self, item: TableRows) -> None:
-        """As many rows as there is room for; the newest are dropped."""
-        room = min(self._queue.room(), item.rows)
-        for part in (item.cut(0, room), item.cut(room, item.rows)):
-            if part.rows:
-                self._take(part, self._counting.tally(item.model, item.version), part.rows)
-
     def names_for(self, model: str, version: str) -> list[str] | None:
         """The names of features given by position; None where no reference says them."""
         try:
@@ -393,29 +441,24 @@ class Recorder:
         written to the spool and were kept in memory alone. ``queue_length`` is that of the whole process, labels and
         requests still to be read included, and ``spool`` tells the ``bytes`` and ``files`` of the folder, the records
         and labels ``waiting`` on disk alone, and the number of ``unreadable`` entries met so far. ``model`` and
-        ``version`` narrow everything else.
+        ``version`` narrow everything else. ``redaction_lost`` has by column how many values were dropped because their
+        rule could not change them.
         """
-        spool = self._journal.stats()
-        spool["unreadable"] += self._adoption.unreadable
-        with self._counting.lock:
-            return self._counting.stats(model, version) | {"queue_length": self._queue.length, "spool": spool}
+        notice_fork()
+        return self._view.stats(model, version)
 
     def waiting(self, model: str, version: str | None = None) -> list[dict[str, Any]]:
-        """Records in memory and not yet stored, oldest first, in the form of ``PredictionStore.recent``.
+        """Records not yet stored, oldest first, in the form of ``PredictionStore.recent``.
 
-        Requests still to be read are not among them, nor what waits on disk alone. Cost: each is converted.
+        Requests still to be read are not among them; of what waits on disk alone only the newest 100 entries are.
+        Cost: each is converted.
         """
-        places: dict[tuple[str, str], list[Record | TableRows]] = {}
-        items = [one for item in self._queue.unsettled() for one in getattr(item, "records", (item,))]
-        for item in items:
-            if isinstance(item, (Record, TableRows)) and item.model == model and version in (None, item.version):
-                places.setdefault((item.model, item.version), []).append(item)
-        prepared = [one for place, items in places.items() for one in self._writer.preview(*place, items)]
-        return [row for one in prepared for row in rows_as_dicts(one)]
+        return self._view.waiting(model, version)
 
-    def room(self) -> int:
-        """How many more records the queue takes now."""
-        return self._queue.room()
+    def room(self, size: int = 0) -> int:
+        """How many more records are taken now, if all of them have so many bytes; with ``durability="journal"`` any
+        number for which the spool has the bytes."""
+        return self._journal.room(size)
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -424,11 +467,17 @@ class Recorder:
 
         Where nothing waits, wait until what other processes left in the spool is stored.
         """
+        notice_fork()
         return self._worker.flush(timeout)
+
+    def tell_losses(self) -> None:
+        """Tell ``losses_to`` at once what was lost so far; never raises."""
+        self._worker.tell_losses()
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
         """Store what waits, for at most ``timeout`` seconds. What is left stays in the spool, where there is one, for
         another process; else it is dropped, and so is all that comes later."""
+        notice_fork()
         self._worker.close(timeout)
 
     # -- fork ------------------------------------------------------------------------------------------------
@@ -446,11 +495,3 @@ class Recorder:
         self._counting.reset()
         self._ids.reseed()
         self._worker.after_fork_in_child()
-
-
-def _without_ids(item: TableRows, redaction: Redaction) -> TableRows:
-    """The rows with ids as they are kept, and without the column they came from."""
-    column = item.roles.get("prediction_id")
-    table = item.table if column is None else item.table.drop_columns([column])
-    roles = {role: name for role, name in item.roles.items() if role != "prediction_id"}
-    return replace(item, ids=[redaction.id(one) for one in item.ids], table=table, roles=roles)

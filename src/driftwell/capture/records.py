@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from driftwell.capture.snapshot import snapshot
@@ -94,7 +94,11 @@ def make_record(
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """Some rows of a table of one model version; ``roles`` says which column is which field."""
+    """Some rows of a table of one model version; ``roles`` says which column is which field.
+
+    ``unplaced`` are the roles that were given, if the reference was not known: what the columns mean is found out with
+    it, when the rows are stored.
+    """
 
     model: str
     version: str
@@ -103,6 +107,7 @@ class TableRows:
     table: pa.Table
     roles: Mapping[str, str]
     position: int = 0
+    unplaced: Mapping[str, str] | None = None
 
     @property
     def rows(self) -> int:
@@ -166,12 +171,15 @@ class LabelItem:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The records of one exchange, which was read already."""
+    """Records that came together: in one request, or in one exchange that was read already."""
 
     records: Sequence[Record]
     position: int = 0
 
-    rows: ClassVar[int] = 0
+    @property
+    def rows(self) -> int:
+        """Number of records."""
+        return len(self.records)
 
     @property
     def size(self) -> int:
@@ -180,7 +188,7 @@ class Bundle:
 
     @property
     def arrived(self) -> float:
-        """When the exchange ended."""
+        """When they came."""
         return self.records[0].arrived
 
 
@@ -188,21 +196,24 @@ Item = Record | TableRows | LabelItem
 """What is stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expansion:
+class Expansion(NamedTuple):
     """What an exchange turned out to hold: records, rows refused by reason, or why it was passed over.
 
     ``cause`` is what a function of the user's raised.
     """
 
     records: Sequence[Record] = ()
-    refused: Counter[str] = field(default_factory=Counter)
+    refused: Mapping[str, int] = MappingProxyType({})
     skipped: str | None = None
     cause: BaseException | None = None
 
 
 class Redaction(Protocol):
     """Changes or drops what must not be kept; none of it raises. See ``capture.redaction``."""
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many values were dropped because their rule could not change them, by column."""
 
     def apply(
         self, features: Any, fields: Mapping[str, Any], names: Sequence[str] | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from driftwell.capture.changes import Change, change_of, keep, plain
 from driftwell.capture.ids import id_from
 from driftwell.capture.patience import Seldom
 from driftwell.capture.processes import survive_forks
-from driftwell.capture.snapshot import row_of
+from driftwell.capture.snapshot import RAISABLE, row_of
 from driftwell.errors import ConfigError, shown
 from driftwell.frame import text_of, to_arrow
 
@@ -148,7 +150,7 @@ class Redaction:
             if isinstance(row, dict):
                 return self._by_name(row if {str}.issuperset(map(type, row)) else _text_names(row))
             return object() if row is None else self._by_position(list(row), names)
-        except Exception:  # noqa: BLE001 - the objects of a caller may raise anything, and capture never does
+        except RAISABLE:  # the objects of a caller may raise anything, and capture never does
             return object()  # refused as features when it is frozen, as what cannot be read always is
 
     def _by_name(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +206,7 @@ class Redaction:
             return value
         try:
             return None if change.word == "drop" else {change(plain(name)): value[name] for name in value}
-        except Exception:  # noqa: BLE001 - see _redacted_features
+        except RAISABLE:  # see _redacted_features
             return self._lose("probability")
 
     def _redacted_metadata(self, value: Any) -> Any:
@@ -212,7 +214,7 @@ class Redaction:
             if not isinstance(value, Mapping):
                 return ""  # refused when it is read, as anything but a mapping is
             return self._walk("metadata", value, self._metadata.get("metadata", keep), 0)
-        except Exception:  # noqa: BLE001 - see _redacted_features
+        except RAISABLE:  # see _redacted_features
             return self._lose("metadata")
 
     def _walk(self, path: str, value: Any, change: Change, depth: int) -> Any:
@@ -230,7 +232,7 @@ class Redaction:
                 return None if change.word == "drop" and all(part is None for part in parts) else parts
         except RecursionError:  # what contains itself: all of it is dropped
             raise
-        except Exception:  # noqa: BLE001 - see _redacted_features
+        except RAISABLE:  # see _redacted_features
             return self._lose(path)
         return self._redacted(path, change, value)
 
@@ -245,7 +247,7 @@ class Redaction:
             if isinstance(value, np.ndarray) and value.size == 1:
                 value = value.item()
             return _each(change.make, value, 0)
-        except Exception:  # noqa: BLE001 - see _redacted_features
+        except RAISABLE:  # see _redacted_features
             return self._lose(name)
 
     def _change_of_column(self, name: str, field: str | None) -> Change:
@@ -279,7 +281,7 @@ class Redaction:
                 return to_arrow([one(cell) for cell in cells])
             known = {cell: one(cell) for cell in dict.fromkeys(cells)}  # a category is changed once
             return to_arrow([known[cell] for cell in cells])
-        except Exception:  # noqa: BLE001 - see _redacted_features
+        except RAISABLE:  # see _redacted_features
             self._lose(name, len(cells))
             return pa.nulls(len(cells))
 
@@ -323,17 +325,22 @@ def _text_names(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _each(change: Callable[[Any], Any], value: Any, depth: int) -> Any:
-    """Change a value, or each one in a list or a dict."""
+    """Change a value, or each one in a list; a dict cannot be changed."""
     value = plain(value)
     if depth > MOST_DEEP:
         raise RecursionError
-    if value is None or value != value:
+    if value is None or _is_nan(value):
         return value
     if isinstance(value, (list, tuple)):
         return [_each(change, one, depth + 1) for one in value]
     if isinstance(value, Mapping):
-        return {name: _each(change, value[name], depth + 1) for name in value}
+        raise TypeError  # its keys may say as much as its values
     return change(value)
+
+
+def _is_nan(value: Any) -> bool:
+    """Asked of Python's own types only: any other may say so to pass unchanged."""
+    return (type(value) is float and math.isnan(value)) or (type(value) is Decimal and value.is_nan())
 
 
 def _cells(column: pa.ChunkedArray) -> list[Any]:

@@ -15,7 +15,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["RefusedError", "Unread", "freeze", "row_of", "snapshot", "thaw"]
+__all__ = ["RAISABLE", "RefusedError", "Unread", "freeze", "row_of", "snapshot", "thaw"]
+
+RAISABLE = (Exception, SystemExit, GeneratorExit)
+"""What an object of a caller's may raise when it is looked at. ``KeyboardInterrupt`` is nobody's answer and passes."""
 
 MAX_TEXT = 1_000
 _ARRAY, _UNREAD = 1, 2
@@ -115,14 +118,14 @@ def snapshot(features: Any, names: Sequence[str], values: Sequence[Any]) -> byte
         features = _row(features)
     try:
         return freeze((features, *values))
-    except Exception:  # noqa: BLE001 - the objects of a caller may raise anything, and capture never does
+    except RAISABLE:  # the objects of a caller may raise anything, and capture never does
         return _freeze_each(features, names, values)
 
 
 def _row(features: Any) -> Any:
     try:
         row = row_of(features)
-    except Exception as exc:
+    except RAISABLE as exc:
         raise RefusedError("features") from exc
     if row is None:
         raise RefusedError("features")
@@ -157,7 +160,7 @@ def _freeze_each(features: Any, names: Sequence[str], values: Sequence[Any]) -> 
             raise RefusedError(name)
     try:
         return freeze((_cells(features), *kept))
-    except Exception as exc:
+    except RAISABLE as exc:
         raise RefusedError("features") from exc
 
 
@@ -186,6 +189,6 @@ def _text(value: str) -> str:
 def _freezes(value: Any) -> bool:
     try:
         freeze(value)
-    except Exception:  # noqa: BLE001 - see snapshot
+    except RAISABLE:  # see snapshot
         return False
     return True

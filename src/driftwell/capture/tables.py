@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,7 @@ import numpy as np
 from driftwell.capture.cells import Shape
 from driftwell.capture.fields import Notes
 from driftwell.capture.ids import IdSource
-from driftwell.capture.records import Fields, TableRows
+from driftwell.capture.records import FIELDS, TableRows
 from driftwell.capture.snapshot import RefusedError
 from driftwell.frame import read_table, text_of
 
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from driftwell.profiles.reference import Reference
     from driftwell.stores.transform import Transform
 
-__all__ = ["SLICE_ROWS", "columns_of", "fields_of", "own_table", "roles_of", "slices_of"]
+__all__ = ["SLICE_ROWS", "columns_of", "fields_of", "own_table", "placed", "roles_of", "slices_of"]
 
 SLICE_ROWS = 10_000
 """Rows of one item of the queue."""
 
-TABLE_ROLES = ("prediction_id", "model", "version", *Fields._fields[1:])
+TABLE_ROLES = ("prediction_id", "model", "version", *FIELDS)
 
 
 def own_table(table: Any, reference: Reference | None, transform: Transform) -> pa.Table:
@@ -109,19 +110,38 @@ def _names(table: pa.Table, column: str | None, default: str) -> list[str]:
     return [default if value is None else text_of(value) for value in _cells(table.column(column))]
 
 
-def fields_of(item: TableRows, notes: Notes) -> Iterator[Fields]:
-    """The rows of a table as records without features."""
-    columns: dict[str, Sequence[Any]] = {}
-    for name in Fields._fields[1:]:
-        column = item.roles.get(name)
-        if column is None:
-            continue
-        found = item.table.column(column)
-        columns[name] = _times(found, notes) if name == "timestamp" else _cells(found)
-    if not columns:
-        yield from (Fields(None) for _ in range(item.rows))
-    for values in zip(*columns.values(), strict=True):
-        yield Fields(None, **dict(zip(columns, values, strict=True)))
+def placed(item: TableRows, reference: Reference | None, transform: Transform) -> TableRows:
+    """Rows whose columns could not be understood when they came, with the reference that is known now.
+
+    Raises ``RefusedError("feature_count")`` for columns by position that are not as many as the reference's features.
+    """
+    if item.unplaced is None or reference is None or transform.preprocess is not None:
+        return item
+    table = item.table
+    found = roles_of(table, {**reference.roles, **item.unplaced}, reference)
+    roles = {role: name for role, name in found.items() if role in FIELDS}
+    roles |= {role: name for role, name in item.roles.items() if role not in FIELDS}  # ids and places were read by them
+    names = [name for name in table.column_names if name not in roles.values()]
+    own = list(Shape.of(reference, transform.feature_map).kinds)
+    if names != own and names in ([f"f{i}" for i in range(len(names))], ["value"]):
+        if len(names) != len(own):
+            raise RefusedError("feature_count")
+        renamed = dict(zip(names, own, strict=True))
+        table = table.rename_columns([renamed.get(name, name) for name in table.column_names])
+    return replace(item, table=table, roles=roles, unplaced=None)
+
+
+def fields_of(item: TableRows, notes: Notes) -> list[Sequence[Any]]:
+    """The columns of ``FIELDS``."""
+    columns: list[Sequence[Any]] = []
+    for name in FIELDS:
+        role = item.roles.get(name)
+        if role is None:
+            columns.append([None] * item.rows)
+        else:
+            found = item.table.column(role)
+            columns.append(_times(found, notes) if name == "timestamp" else _cells(found))
+    return columns
 
 
 def columns_of(item: TableRows, shape: Shape, notes: Notes) -> dict[str, list[Any]]:
@@ -132,7 +152,7 @@ def columns_of(item: TableRows, shape: Shape, notes: Notes) -> dict[str, list[An
         names = [*shape.kinds, *(name for name in shape.former if name in others)]
         notes.ignored.update({name: item.rows for name in others if name not in names})
     else:
-        names = shape.names_of([dict.fromkeys(others)], notes.ignored)
+        names = shape.names_of({tuple(others): 1}, notes.ignored)
     present = set(item.table.column_names)
     return {n: _cells(item.table.column(n)) if n in present else [None] * item.rows for n in names}
 

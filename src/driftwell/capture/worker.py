@@ -8,18 +8,24 @@ import threading
 import time
 
 from driftwell.capture.adoption import Adoption
-from driftwell.capture.journal import Chunk, Journal
+from driftwell.capture.counting import Counting
+from driftwell.capture.journal import Journal, tally_of
 from driftwell.capture.losses import LossBook
 from driftwell.capture.patience import Backoff, LossReport, Seldom
-from driftwell.capture.processes import finish_with_child
+from driftwell.capture.pieces import Chunk
+from driftwell.capture.processes import finish_with_child, notice_fork
 from driftwell.capture.queue import Queue
+from driftwell.capture.records import Bundle, LabelItem, Record, TableRows
 from driftwell.capture.writer import Writer
+from driftwell.stores.base import LabelCounts
 
 __all__ = ["Worker"]
 
 logger = logging.getLogger("driftwell.capture")
 
 EXIT_SECONDS = 5.0
+END_SECONDS = 1.0
+"""Of the time to close, what is kept for bringing what is left to disk."""
 
 
 class Worker:
@@ -32,6 +38,7 @@ class Worker:
         adoption: Adoption,
         writer: Writer,
         backoff: Backoff,
+        counting: Counting,
         report: LossReport,
         book: LossBook,
         flush_seconds: float,
@@ -41,6 +48,7 @@ class Worker:
         self._adoption = adoption
         self._writer = writer
         self._backoff = backoff
+        self._counting = counting
         self._report = report
         self._book = book
         self.flush_seconds = flush_seconds
@@ -62,16 +70,26 @@ class Worker:
             return
         finish_with_child(self._at_exit)
 
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether this is asked on the recorder's thread, which cannot wait for itself."""
+        return threading.current_thread() is self.thread
+
+    def tell_losses(self) -> None:
+        """See ``Recorder.tell_losses``."""
+        self._book.tell(at_once=True)
+
     def flush(self, timeout: float | None) -> bool:
         """See ``Recorder.flush``."""
-        if threading.current_thread() is self.thread:  # an extractor of the user's, which cannot wait for itself
+        if self.is_own_thread:  # an extractor of the user's, which cannot wait for itself
             return False
         before = self._adoption.looks
         adopts = not self._queue.is_busy and not self._queue.closed and self._adoption.hurry()
         if self.thread is None and (self._queue.is_busy or adopts):
             self.start()
+        from_disk = self._journal.watch()
         return self._queue.wait_until_settled(
-            timeout, lambda: not adopts or self._adoption.looks > before or self._queue.closed
+            timeout, lambda: from_disk() and (not adopts or self._adoption.looks > before or self._queue.closed)
         )
 
     def close(self, timeout: float) -> None:
@@ -82,15 +100,17 @@ class Worker:
         if not first:
             return
         atexit.unregister(self._at_exit)
-        self._backoff.give_up_at(time.monotonic() + timeout)
+        tries = timeout - END_SECONDS if timeout >= 2 * END_SECONDS else timeout
+        self._backoff.give_up_at(time.monotonic() + tries)
         self._queue.hurry()
         thread = self.thread
         if thread is None:
             self._run()
         elif thread is not threading.current_thread():
-            thread.join(timeout + 1.0)
+            thread.join(tries + END_SECONDS)
 
     def _at_exit(self) -> None:
+        notice_fork()
         self.close(EXIT_SECONDS)
 
     def _run(self) -> None:
@@ -130,6 +150,7 @@ class Worker:
 
     def _store(self, chunk: Chunk) -> None:
         self._journal.current = chunk
+        defect = False
         try:
             chunk.items = self._writer.expand(chunk.taken)
             self._queue.keep(chunk.items)
@@ -140,10 +161,32 @@ class Worker:
                 self._journal.leave(chunk)
         except Exception:
             logger.exception("a defect of the recorder: please report it")
+            defect = True
         finally:
             self._journal.current = None
             if not chunk.adopted:
                 self._queue.release(chunk.taken, chunk.settles)
+        if defect:
+            self._give_up(chunk)
+
+    def _give_up(self, chunk: Chunk) -> None:
+        """What a defect kept from being stored and counted is counted as refused; what was adopted stays where it is,
+        and is tried again later."""
+        if chunk.adopted:
+            self._adoption.postpone()
+            return
+        for item in chunk.items:
+            if isinstance(item, LabelItem):
+                item.ticket.settle(LabelCounts())
+        if self._queue.closed:  # what was left for another process still counts as waiting
+            return
+        with self._journal.lock, self._queue.lock:
+            waiting = self._journal.rows()
+            for item in self._queue.unsettled():
+                for one in item.records if isinstance(item, Bundle) else (item,):
+                    if isinstance(one, (Record, TableRows, LabelItem)):
+                        waiting[tally_of(one)] += one.rows
+            self._counting.give_up(waiting, "defect")
 
     def _end(self) -> None:
         self._report.report()

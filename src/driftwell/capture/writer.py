@@ -1,32 +1,34 @@
-"""From items to the store, on the recorder's thread: group, convert, append, add labels; again while it fails."""
+"""From items to the store, on the recorder's thread: group, convert, append; again while it fails."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from driftwell.capture.batching import Prepared, batch_of_records, batch_of_table, label_of
+from driftwell.capture.batching import Prepared
 from driftwell.capture.cells import Shape, kind_of
-from driftwell.capture.counting import Counting, LabelTally
+from driftwell.capture.counting import Counting
+from driftwell.capture.groups import Group, groups_of, prepare
 from driftwell.capture.ids import is_usable
-from driftwell.capture.journal import Chunk
+from driftwell.capture.label_writer import LabelWriter
 from driftwell.capture.patience import Seldom
+from driftwell.capture.persistence import Patience, persist
+from driftwell.capture.pieces import Chunk
 from driftwell.capture.records import Bundle, Deferred, Expansion, Item, LabelItem, Record, TableRows
-from driftwell.capture.snapshot import RefusedError, thaw
+from driftwell.capture.snapshot import RAISABLE, RefusedError
 from driftwell.errors import FormatError
-from driftwell.stores.base import AppendResult, Label, LabelCounts, LeafBuilder, PredictionBatch, PredictionStore
+from driftwell.stores.base import AppendResult, Label, LeafBuilder, PredictionBatch, PredictionStore
 from driftwell.stores.transform import Transform
 
 if TYPE_CHECKING:
     from driftwell.profiles.reference import Reference
 
-__all__ = ["Patience", "ReferenceFor", "TransformFor", "Writer", "one_by_one"]
+__all__ = ["ReferenceFor", "TransformFor", "Writer"]
 
 logger = logging.getLogger("driftwell.capture")
 
@@ -35,41 +37,6 @@ NEWEST_ROWS = 20
 
 ReferenceFor = Callable[[str, str], "Reference | None"]
 TransformFor = Callable[[str], Transform]
-Done = TypeVar("Done")
-
-
-class Patience(Protocol):
-    """Decides when a failed operation is tried again."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is time to give up."""
-
-    def failed(self, exc: Exception) -> None:
-        """Wait for a while."""
-
-    def worked(self) -> None:
-        """The store answers: start afresh."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Records of one model version, or some rows of one table, and the id of the batch they become."""
-
-    batch_id: str
-    model: str
-    version: str
-    content: Sequence[Record] | TableRows
-
-    @property
-    def rows(self) -> int:
-        """Number of records."""
-        return self.content.rows if isinstance(self.content, TableRows) else len(self.content)
-
-    @property
-    def arrived(self) -> float:
-        """When the last of them came."""
-        return self.content.arrived if isinstance(self.content, TableRows) else self.content[-1].arrived
 
 
 class Writer:
@@ -100,6 +67,7 @@ class Writer:
         self._counting = counting
         self._patience = patience
         self._keep = keep
+        self._labels = LabelWriter(store, counting, patience, keep)
         self._shapes: dict[tuple[str, str], Shape] = {}
         self._seldom = Seldom()
         self._said_naive = False
@@ -107,58 +75,61 @@ class Writer:
     def expand(self, items: Iterable[Item | Bundle | Deferred]) -> list[Item]:
         """Read the exchanges among the items; their rows are counted as offered from now on."""
         out: list[Item] = []
+        fresh: Counter[tuple[str, str]] = Counter()
         for item in items:
             if isinstance(item, (Record, TableRows, LabelItem)):
                 out.append(item)
             elif isinstance(item, Bundle):
-                out += item.records
+                out += [one._replace(position=item.position) for one in item.records]
             else:
                 found = self.read(item)
-                with self._counting.lock:
-                    for record in found:
-                        own = self._counting.tally(record.model, record.version)
-                        own.offered += 1
-                        own.waiting += 1
+                for record in found:
+                    fresh[record.model, record.version] += 1
                 out += found
+        with self._counting.lock:
+            for place, count in fresh.items():
+                own = self._counting.tally(*place)
+                own.offered += count
+                own.waiting += count
         return out
 
     def read(self, item: Deferred) -> Sequence[Record]:
         """The records of an exchange, not counted yet; what else it held is counted."""
         try:
             found = item.expand()
-        except Exception as exc:  # noqa: BLE001 - what a user's function gave may raise when looked at
-            found = Expansion(refused=Counter({"unreadable": 1}), cause=exc)
+        except RAISABLE as exc:  # what a user's function gave may raise when looked at
+            found = Expansion(refused={"unreadable": 1}, cause=exc)
         if found.cause is not None and self._seldom.permits("extractor"):
             logger.warning("a request to %s cannot be recorded", item.model, exc_info=found.cause)
-        with self._counting.lock:
-            tally = self._counting.tally(item.model, item.version)
-            tally.offered += found.refused.total()
-            tally.reject(found.refused, time.time())
-            if found.skipped is not None:
-                tally.skipped[found.skipped] += 1
+        if found.refused or found.skipped is not None:
+            with self._counting.lock:
+                tally = self._counting.tally(item.model, item.version)
+                tally.offered += sum(found.refused.values())
+                tally.reject(found.refused, time.time())
+                if found.skipped is not None:
+                    tally.skipped[found.skipped] += 1
         return found.records
 
     def write(self, chunk: Chunk) -> bool:
         """Store the records, then add the labels. False when time was up and the chunk waits on disk instead."""
-        self._left = False
-        groups = _groups(chunk.items, chunk.id)
-        labels = [label for group in groups for label in self._write_group(group, chunk.adopted)]
-        if labels:
-            if not chunk.adopted:
-                with self._counting.lock:
-                    for label in labels:
-                        tally = self._counting.labels(label.model)
-                        tally.offered += 1
-                        tally.waiting += 1
-            self._add_labels(labels, chunk.adopted)
-        self._write_label_items([item for item in chunk.items if isinstance(item, LabelItem)], chunk.adopted)
-        return not self._left
+        self._left = self._labels.left = False
+        groups = groups_of(chunk.items, chunk.id)
+        own_labels = [label for group in groups for label in self._write_group(group, chunk.adopted)]
+        self._labels.write_own(own_labels, chunk.adopted)
+        self._labels.write([item for item in chunk.items if isinstance(item, LabelItem)], chunk.adopted)
+        return not (self._left or self._labels.left)
 
     def preview(self, model: str, version: str, items: Sequence[Record | TableRows]) -> list[Prepared]:
         """What ``write`` would store of these items; nothing is counted or learned."""
-        known = self._shape(model, version, self._reference(model, version))
+        reference = self._reference(model, version)
+        known = self._shape(model, version, reference)
         shape = replace(known, kinds=dict(known.kinds), lengths=dict(known.lengths))
-        return [_prepare(group, shape) for group in _groups(items, "")]
+        transform = self._transform_for(model)
+        found = []
+        for group in groups_of(items, ""):
+            with suppress(RefusedError):  # counted when it is written
+                found.append(prepare(group, shape, reference, transform))
+        return found
 
     # -- records ---------------------------------------------------------------------------------------------
 
@@ -168,13 +139,15 @@ class Writer:
                 return self._reject(group, group.rows, what, adopted)
         rows = group.rows
         try:
-            done = self._persist(lambda: self._prepared(group))
+            done = persist(lambda: self._prepared(group), self._patience)
             if done is None:
                 return self._give_up(group, rows, adopted)
             prepared, leaves = done
             rows = len(prepared.batch)
             self._note(group, prepared, adopted)
             result = self._append(prepared.batch, leaves) if rows else AppendResult(0)
+        except RefusedError as refused:
+            return self._reject(group, rows, refused.reason, adopted)
         except Exception:
             if self._seldom.permits("unstorable"):
                 logger.exception("%d records of %s %s cannot be stored", rows, group.model, group.version)
@@ -184,22 +157,11 @@ class Writer:
         self._settle(group, rows, result, adopted)
         return prepared.labels
 
-    def _persist(self, operation: Callable[[], Done]) -> Done | None:
-        """Do it, again and again while the store fails; None when there was no more time for it."""
-        while not self._patience.is_over:
-            try:
-                done = operation()
-            except (OSError, FormatError) as exc:
-                self._patience.failed(exc)
-            else:
-                self._patience.worked()
-                return done
-        return None
-
     def _prepared(self, group: Group) -> tuple[Prepared, LeafBuilder]:
         reference = self._reference(group.model, group.version)
         shape = self._shape(group.model, group.version, reference)
-        return _prepare(group, shape), self._leaf_builder(reference)
+        prepared = prepare(group, shape, reference, self._transform_for(group.model))
+        return prepared, self._leaf_builder(reference)
 
     def _append(self, batch: PredictionBatch, leaves: LeafBuilder) -> AppendResult | None:
         tries = 0
@@ -211,7 +173,7 @@ class Writer:
             all_known = result.duplicate == len(batch)
             return AppendResult(len(batch)) if tries > 1 and all_known and self._is_ours(batch) else result
 
-        return self._persist(attempt)
+        return persist(attempt, self._patience)
 
     def _is_ours(self, batch: PredictionBatch) -> bool:
         """Whether the store has a batch under this id: an earlier try succeeded and only its answer was lost."""
@@ -257,14 +219,14 @@ class Writer:
         return ()
 
     def _give_up(self, group: Group, rows: int, adopted: bool) -> Sequence[Label]:
-        """There is no more time: the rows wait on disk for another process, or are lost."""
-        if adopted or self._keep():
-            self._left = True
-            return ()
+        """There is no more time: rows on disk wait for another process, those in memory alone are lost."""
+        lost = 0 if adopted or self._keep() else min(rows, group.rows_in_memory)
+        self._left = self._left or lost < rows
         with self._counting.lock:
             tally = self._counting.tally(group.model, group.version)
-            tally.waiting -= rows
-            tally.drop(rows, "store_failed", group.arrived)
+            tally.waiting -= lost
+            if lost:
+                tally.drop(lost, "store_failed", group.arrived)
         return ()
 
     def _reference(self, model: str, version: str) -> Reference | None:
@@ -295,130 +257,3 @@ class Writer:
 
     def _kinds_over(self, kinds: Mapping[str, str]) -> dict[str, str]:
         return {name: self._kinds.get(name, kind) for name, kind in kinds.items()}
-
-    # -- labels ----------------------------------------------------------------------------------------------
-
-    def _write_label_items(self, items: Sequence[LabelItem], adopted: bool) -> None:
-        usable = [(item, label) for item in items if (label := self._label(item, adopted)) is not None]
-        if usable:
-            fates = self._add_labels([label for _, label in usable], adopted)
-            for (item, _), fate in zip(usable, fates, strict=True):
-                item.ticket.settle(fate)
-
-    def _label(self, item: LabelItem, adopted: bool) -> Label | None:
-        try:
-            true_label, timestamp = thaw(item.frozen)
-            arrived_us = round(item.arrived * 1e6)
-            return label_of(item.prediction_id, true_label, timestamp, arrived_us, item.model)
-        except RefusedError as refused:
-            reason = refused.reason
-        except (ValueError, TypeError, RecursionError):
-            reason = "unreadable"
-        with self._counting.lock:
-            self._reject_label(self._counting.labels(item.model), reason, adopted)
-        item.ticket.settle(LabelCounts())
-        return None
-
-    def _add_labels(self, labels: Sequence[Label], adopted: bool) -> list[LabelCounts]:
-        """What became of each; their tallies are settled."""
-        rejected = False
-        try:
-            counts = self._persist(lambda: self._store.add_labels(labels))
-        except Exception:
-            if self._seldom.permits("labels"):
-                logger.exception("%d labels cannot be stored", len(labels))
-            counts, rejected = None, True
-        fates = [LabelCounts()] * len(labels) if counts is None else one_by_one(counts, labels)
-        if counts is None and not rejected and (adopted or self._keep()):
-            self._left = True
-            return fates
-        with self._counting.lock:
-            for label, fate in zip(labels, fates, strict=True):
-                tally = self._counting.labels(label.model)
-                if rejected:
-                    self._reject_label(tally, "unstorable", adopted)
-                elif counts is None:
-                    tally.waiting -= 1
-                    tally.drop(1, "store_failed", 0.0)
-                else:
-                    self._count_fate(tally, label, fate, adopted)
-        return fates
-
-    def _count_fate(self, tally: LabelTally, label: Label, fate: LabelCounts, adopted: bool) -> None:
-        owner = fate.models[0] if fate.models else None
-        if adopted:
-            (tally if owner is None else self._counting.labels(owner)).recover(fate)
-            return
-        if label.model is None and owner is not None:
-            tally = tally.hand_over(self._counting.labels(owner))
-        tally.settle(fate)
-
-    def _reject_label(self, tally: LabelTally, reason: str, adopted: bool) -> None:
-        if adopted:
-            tally.offered += 1
-            tally.waiting += 1
-        tally.reject(reason)
-
-
-def _prepare(group: Group, shape: Shape) -> Prepared:
-    if isinstance(group.content, TableRows):
-        return batch_of_table(group.batch_id, group.content, shape)
-    return batch_of_records(group.batch_id, group.model, group.version, group.content, shape)
-
-
-def _groups(items: Iterable[Item], chunk_id: str) -> list[Group]:
-    """Records of one model version together, each table item by itself.
-
-    The id of a batch says which part of which chunk it is, so that it is the same when the chunk is read again. A
-    record that was only in memory may then be missing, which must not change the ids of the other batches.
-    """
-    records: dict[tuple[str, str], list[Record]] = {}
-    groups = []
-    tables = 0
-    for item in items:
-        if isinstance(item, Record):
-            place = (item.model, item.version)
-            if place not in records:
-                records[place] = []
-                groups.append(Group(_part(chunk_id, *place), *place, records[place]))
-            records[place].append(item)
-        elif isinstance(item, TableRows):
-            tables += 1
-            part = f"at {item.position}" if item.position else f"table {tables}"
-            groups.append(Group(_part(chunk_id, item.model, item.version, part), item.model, item.version, item))
-    return groups
-
-
-def _part(chunk_id: str, *names: str) -> str:
-    text = "\0".join((chunk_id, *names)).encode("utf-8", "replace")
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
-
-
-def one_by_one(counts: LabelCounts, labels: Sequence[Label]) -> list[LabelCounts]:
-    """What became of each label, from the counts of all of them.
-
-    Examples
-    --------
-    >>> both = LabelCounts(matched=1, early=1, fates=("early", "matched"))
-    >>> one_by_one(both, [Label("a", "1", 0), Label("b", "0", 0)])[1].matched
-    1
-    """
-    if len(labels) == 1:
-        return [counts]
-    out = []
-    models = counts.models or (None,) * len(labels)
-    for label, fate, model in zip_longest(labels, counts.fates[: len(labels)], models[: len(labels)]):
-        if fate == "ambiguous":
-            names = counts.ambiguous.get(label.prediction_id, [])
-            out.append(LabelCounts(ambiguous={label.prediction_id: names}, fates=(fate,)))
-        else:
-            out.append(replace(_FATES.get(fate, LabelCounts()), models=(model,)))
-    return out
-
-
-_FATES = {
-    "matched": LabelCounts(matched=1, fates=("matched",)),
-    "early": LabelCounts(early=1, fates=("early",)),
-    "duplicate": LabelCounts(duplicate=1, fates=("duplicate",)),
-    "conflicting": LabelCounts(conflicting=1, fates=("conflicting",)),
-}

@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from driftwell.errors import BadInput, StoreError, shown
 
 if TYPE_CHECKING:
+    from driftwell.capture.redaction import Redaction
     from driftwell.monitor.runtime import Runtime
 
 __all__ = ["Deleted", "delete_records"]
 
 SETTLE_SECONDS = 10.0
-MOST_SINGLE = 100
-"""Ids that are deleted one by one, which tells what each had; of more, all go at once."""
+MOST_SINGLE = 20
+"""Ids that are at most deleted one by one: each may be a look through the whole store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """How many predictions are gone, how many of the ids and subjects had any (None: too many to look at one by one),
-    and how many bytes of records other processes hold in the spool, which may be about the same ones."""
+    """How many predictions are gone, how many of the ids and subjects had any (None: they were not deleted one by
+    one), and how many bytes of records other processes hold in the spool, which may be about the same ones."""
 
     deleted: int
     found: int | None = None
@@ -38,11 +40,13 @@ def delete_records(
     entity_ids: Sequence[str] = (),
     model: str | None = None,
     who: str = "python",
+    one_by_one: bool = False,
 ) -> Deleted:
     """Delete predictions by id, and all of a subject, with features and labels, early labels included.
 
     What waits in this process is stored first, so that it is deleted too. Ids are looked for as they were given and as
-    ``redact`` keeps them. The audit log says how many, and not whose.
+    ``redact`` keeps them. The audit log says how many, and not whose. ``one_by_one`` tells what was found of a few ids;
+    a subject of whom nothing is left once the ids have gone counts as not found.
 
     Raises
     ------
@@ -58,7 +62,17 @@ def delete_records(
         raise BadInput("name what to delete: prediction_ids or entity_ids")
     if not runtime.recorder.flush(SETTLE_SECONDS):
         raise StoreError("records still wait to be stored, so they cannot be deleted yet: try again a little later")
-    gone = _delete(runtime, model, predictions, subjects)
+    names = [model] if model is not None else list(dict.fromkeys(name for name, *_ in runtime.models()))
+    rules = [own for name in names if (own := runtime.redaction_for(name)) is not None]
+    ids = [_ids_kept(one, rules) for one in dict.fromkeys(predictions)]
+    people = [_subjects_kept(one, rules) for one in dict.fromkeys(subjects)]
+    singly = one_by_one and len(ids) + len(people) <= MOST_SINGLE
+    calls: list[tuple[list[str], list[str]]] = [(list(chain(*ids)), list(chain(*people)))]
+    if singly:
+        calls = [*((one, []) for one in ids), *(([], one) for one in people)]
+    numbers = [runtime.store.delete(prediction_ids=some, entity_ids=of, model=model) for some, of in calls]
+    found = sum(n > 0 for n in numbers)
+    gone = Deleted(sum(numbers), found, len(numbers) - found) if singly else Deleted(sum(numbers))
     details = {"model": model, "prediction_ids": len(predictions), "entity_ids": len(subjects), "deleted": gone.deleted}
     runtime.ledger.audit(who, "delete", details, round(time.time() * 1e6))
     elsewhere = runtime.spool_state(of_others=True)
@@ -67,32 +81,17 @@ def delete_records(
     return gone
 
 
-def _delete(runtime: Runtime, model: str | None, predictions: list[str], subjects: list[str]) -> Deleted:
-    if len(predictions) + len(subjects) > MOST_SINGLE:
-        own, theirs = _as_kept(runtime, model, predictions, subjects)
-        return Deleted(runtime.store.delete(prediction_ids=own, entity_ids=theirs, model=model))
-    deleted = found = not_found = 0
-    # Subjects last: what is deleted by id before is no more of a subject that is named too, but nothing is left over.
-    for some in [([one], []) for one in dict.fromkeys(predictions)] + [([], [one]) for one in dict.fromkeys(subjects)]:
-        own, theirs = _as_kept(runtime, model, *some)
-        n = runtime.store.delete(prediction_ids=own, entity_ids=theirs, model=model)
-        deleted, found, not_found = deleted + n, found + (n > 0), not_found + (n == 0)
-    return Deleted(deleted, found, not_found)
-
-
 def _texts(what: str, given: Any) -> list[str]:
     if isinstance(given, str) or not all(isinstance(one, str) for one in given):
         raise BadInput(f"{what} is a list of texts. Got {shown(given)}")
     return list(given)
 
 
-def _as_kept(
-    runtime: Runtime, model: str | None, predictions: list[str], subjects: list[str]
-) -> tuple[list[str], list[str]]:
-    """The ids as given and as the redaction of each model keeps them."""
-    names = [model] if model is not None else list(dict.fromkeys(name for name, *_ in runtime.models()))
-    rules = [found for name in names if (found := runtime.redaction_for(name)) is not None]
-    predictions = [*predictions, *(one.id(given) for one in rules for given in predictions)]
-    values = (one.value("entity_id", given) for one in rules for given in subjects)
-    subjects = [*subjects, *(value for value in values if isinstance(value, str))]
-    return list(dict.fromkeys(predictions)), list(dict.fromkeys(subjects))
+def _ids_kept(given: str, rules: Sequence[Redaction]) -> list[str]:
+    """An id as given and as the redaction of each model keeps it."""
+    return list(dict.fromkeys([given, *(one.id(given) for one in rules)]))
+
+
+def _subjects_kept(given: str, rules: Sequence[Redaction]) -> list[str]:
+    values = (one.value("entity_id", given) for one in rules)
+    return list(dict.fromkeys([given, *(value for value in values if isinstance(value, str))]))

@@ -264,6 +264,7 @@ class Monitor:
     def _settled(self, since: str | None = None) -> CheckContext:
         """What answers read, with everything offered so far in the store."""
         self.flush(SETTLE_SECONDS)
+        self.recorder.tell_losses()
         return self._context(since)
 
     def add_rule(self, rule: AlertRule) -> None:
@@ -434,10 +435,11 @@ class Monitor:
     def close(self) -> None:
         """Stop, store what waits, let a retraining callback end, release the store; later records are dropped."""
         self.stop()
-        self.flush(SETTLE_SECONDS * 5)
         if self._owns:
             self.wait_for_retraining()
             self.runtime.close()
+        else:
+            self.flush(SETTLE_SECONDS * 5)
 
     def wait_for_retraining(self, timeout: float | None = None) -> bool:
         """Wait for a retraining run of this process to end; False when it has not after ``timeout`` seconds."""

@@ -87,7 +87,9 @@ def open_stores(url: str, settings: MonitorSettings, *, patient: bool = False) -
 
 
 def _open_rows(url: str, settings: MonitorSettings) -> PredictionStore:
-    store = open_store(url, retention_hours=settings.retention_hours)
+    # What the spool forgets once it is stored must then be safe from a power cut, too.
+    safe = settings.journal_fsync and settings.durability == "journal"
+    store = open_store(url, retention_hours=settings.retention_hours, durable_commits=safe)
     if not store.capabilities.ledger:
         try:
             store.count("", None, 0, 1)  # opening it may not have asked its server yet whether we are let in

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 
     from driftwell.monitor.pipeline import CheckContext
 
-__all__ = ["export_window", "file_path", "read_window", "save_newest"]
+__all__ = ["Exported", "export_window", "file_path", "read_window", "save_newest"]
+
+log = logging.getLogger("driftwell.monitor")
 
 ALWAYS = (-(2**62), 2**62)
+DAY_US = 86_400_000_000
 ROW_NAMES = ("version", *ROW_COLUMNS, "true_label", "label_time")
 NEWEST_ROWS = 1_000
 """Rows that are asked for the names of features."""
@@ -47,14 +52,61 @@ def read_window(
     return typed(found)
 
 
-def export_window(context: CheckContext, span: Span, path: Path, *, labelled: bool | None) -> int:
-    """Write the rows of a span to Parquet, an hour at a time; how many. ``BadInput`` when it cannot be written."""
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """How many rows were written, and how many predictions of the window could not be: their features are gone."""
+
+    rows: int
+    without_features: int
+
+    @property
+    def notice(self) -> str | None:
+        """What is missing, in words."""
+        if not self.without_features:
+            return None
+        n = f"{self.without_features:,} predictions of the window have"
+        return f"{n} no feature rows any more (retention took them): they are not in the file"
+
+
+def export_window(context: CheckContext, span: Span, path: Path, *, labelled: bool | None) -> Exported:
+    """Write the rows of a span to Parquet, an hour at a time. ``BadInput`` when it cannot be written.
+
+    What is missing because its features are gone is said in the log.
+    """
+    place = (context.model, context.version, to_us(span.start), to_us(span.end))
+    stored = _stored(context, span, labelled)  # before: what arrives meanwhile is not missing
     if span.records is not None:  # of the rows at the first instant only some belong to it: what was asked for fits
         rows = read_window(context, span, None, labelled=labelled, limit=None)
         write_parquet(path, rows)
-        return int(rows.num_rows)
-    place = (context.model, context.version, to_us(span.start), to_us(span.end))
-    return export_parquet(context.store, path, *place, labelled=labelled)
+        written = int(rows.num_rows)
+    else:
+        written = export_parquet(context.store, path, *place, labelled=labelled)
+    found = Exported(written, max(stored - written, 0))
+    if found.notice:
+        log.warning("export of %s %s: %s", context.model, context.version, found.notice)
+    return found
+
+
+def _stored(context: CheckContext, span: Span, labelled: bool | None) -> int:
+    """Predictions of a span, whether their features are still there or not. Memory holds what a day has of them."""
+    store, model, version = context.store, context.model, context.version
+    start, end = to_us(span.start), to_us(span.end)
+    if span.records is not None:
+        return _matching(store.outcomes(model, version, start, end, limit=span.records), labelled)
+    if labelled is None:
+        return store.count(model, version, start, end)
+    totals = store.totals(model, version)
+    if totals["first_us"] is None:
+        return 0
+    first, last = max(start, totals["first_us"]), min(end, totals["last_us"] + 1)
+    days = ((low, min(low + DAY_US, last)) for low in range(first, last, DAY_US))
+    return sum(_matching(store.outcomes(model, version, *day), labelled) for day in days)
+
+
+def _matching(outcomes: pa.Table, labelled: bool | None) -> int:
+    n = int(outcomes.num_rows)
+    unknown = int(outcomes.column("true_label").null_count)
+    return n if labelled is None else n - unknown if labelled else unknown
 
 
 def _rows_of(

@@ -131,10 +131,11 @@ def accept_predictions(
             usable.append((index, row, where))
     ids: list[str | None] = [None] * len(rows)
     with ingest.turn:
-        if len(usable) > ingest.recording.room():
-            raise ProblemError(429, ROOM, headers={"Retry-After": "1"})
-        for index, row, (name, its_version) in usable:
-            ids[index] = _offer(ingest, row, name, its_version)
+        made = ingest.recording.offer_rows([_offered(row, *where) for _, row, where in usable])
+    if made is None:
+        raise ProblemError(429, ROOM, headers={"Retry-After": "1"})
+    for (index, _, _), prediction_id in zip(usable, made, strict=True):
+        ids[index] = prediction_id
     for one in rejected:
         where = place(*_named(rows[one["index"]], model, version))
         ingest.recording.note_refused(*(("", "") if isinstance(where, str) else where), {INVALID: 1})
@@ -279,22 +280,23 @@ def _index(rejection: Mapping[str, Any]) -> int:
     return int(rejection["index"])
 
 
-def _offer(ingest: Ingest, row: PredictionRow, model: str, version: str) -> str:
-    return ingest.recording.offer(
-        model,
-        version,
-        row.features,
-        row.prediction,
-        score=row.score,
-        probability=row.probability,
-        prediction_id=_id_of(row),
-        timestamp=_aware(row.timestamp),
-        segment=row.segment,
-        entity_id=row.entity_id,
-        latency_seconds=row.latency_seconds,
-        metadata=row.metadata,
-        true_label=row.true_label,
-    )
+def _offered(row: PredictionRow, model: str, version: str) -> dict[str, Any]:
+    """One of the rows of ``Recording.offer_rows``."""
+    return {
+        "model": model,
+        "version": version,
+        "features": row.features,
+        "prediction": row.prediction,
+        "score": row.score,
+        "probability": row.probability,
+        "prediction_id": _id_of(row),
+        "timestamp": _aware(row.timestamp),
+        "segment": row.segment,
+        "entity_id": row.entity_id,
+        "latency_seconds": row.latency_seconds,
+        "metadata": row.metadata,
+        "true_label": row.true_label,
+    }
 
 
 def _offer_label(ingest: Ingest, row: FeedbackRow, model: str | None) -> Ticket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -92,24 +92,9 @@ Resolve = Callable[[str | None, str | None], OneModel | None]
 class Recording(Protocol):
     """Where posted records and labels go: the part of the recorder that the ingest paths use."""
 
-    def offer(
-        self,
-        model: str,
-        version: str,
-        features: Any,
-        prediction: Any,
-        *,
-        score: float | None,
-        probability: Any,
-        prediction_id: str | None,
-        timestamp: datetime | None,
-        segment: str | None,
-        entity_id: str | None,
-        latency_seconds: float | None,
-        metadata: dict[str, Any] | None,
-        true_label: Any,
-    ) -> str:
-        """Queue one record and return its id; never raises, never blocks."""
+    def offer_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
+        """Queue records, each with ``model``, ``version``, ``features`` and the other fields of a record by name, and
+        return the ids; None when there is no room for all of them: then none is taken. Never raises, never blocks."""
 
     def offer_table(self, model: str, version: str, table: Any, roles: Mapping[str, str]) -> list[str]:
         """Queue every row of an Arrow table and return the ids; ``[]`` when it cannot be used. Never raises."""
@@ -130,8 +115,8 @@ class Recording(Protocol):
     def note_refused_labels(self, model: str | None, reasons: Mapping[str, int]) -> None:
         """Count labels that were refused before they could be offered, by reason."""
 
-    def room(self) -> int:
-        """How many more records the queue takes now."""
+    def room(self, size: int = 0) -> int:
+        """How many more records are taken now, if all of them have so many bytes."""
 
 
 Place = Callable[[str | None, str | None], tuple[str, str]]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["accept_table"]
 
+ROW_BYTES = 100
+"""About what a row takes besides its columns."""
 UNUSABLE = "the table cannot be recorded: the log of the service says why"
 
 
@@ -42,7 +44,7 @@ def accept_table(table: pa.Table, ingest: Ingest, *, model: str | None, version:
     rejected: list[dict[str, Any]] = []
     accepted = 0
     with ingest.turn:
-        if len(flat) > ingest.recording.room():
+        if len(flat) > ingest.recording.room(int(flat.nbytes) + ROW_BYTES * len(flat)):
             raise ProblemError(429, ROOM, headers={"Retry-After": "1"})
         columns = flat.drop_columns([name for name in ("model", "version") if roles.get(name) == name])
         absent = {name: f"\0{name}" for name in ("model", "version")}  # what is left of these names is a feature

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from driftwell.errors import BadInput, NotSupported
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["open_ledger", "open_store"]
 
 
-def open_store(url: str, *, retention_hours: float | None = None) -> PredictionStore:
+def open_store(url: str, *, retention_hours: float | None = None, durable_commits: bool = False) -> PredictionStore:
     """Open the store at ``url``, creating what is missing.
 
     ``sqlite:///relative.db`` is relative to the working directory, ``sqlite:////absolute.db`` is absolute;
     ``memory://`` is for one process and gone with it. ``retention_hours`` is for stores that forget by themselves
     (Redis, InfluxDB): how long they keep feature rows, by default 24 hours. The others keep them until ``prune``.
+    ``durable_commits`` is for SQLite: what ``append`` stored is on the disk when it returns, so that not even a power
+    cut undoes it. Servers do as they are configured.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def open_store(url: str, *, retention_hours: float | None = None) -> PredictionS
     []
     >>> store.close()
     """
-    return _STORES[_scheme(url)](url, retention_hours)
+    return _STORES[_scheme(url)](url, _Options(retention_hours, durable_commits))
 
 
 def open_ledger(url: str) -> Ledger:
@@ -49,7 +51,14 @@ def open_ledger(url: str) -> Ledger:
     scheme = _scheme(url)
     if scheme not in _LEDGERS:
         raise NotSupported(f"{scheme}:// cannot be the ledger: those that can are {_known(_LEDGERS[:2])}")
-    return cast("Ledger", _STORES[scheme](url, None))
+    return cast("Ledger", _STORES[scheme](url, _Options()))
+
+
+class _Options(NamedTuple):
+    """What not every store heeds."""
+
+    retention_hours: float | None = None
+    durable_commits: bool = False
 
 
 def _scheme(url: str) -> str:
@@ -67,7 +76,7 @@ def _known(schemes: Iterable[str]) -> str:
     return ", ".join(f"{scheme} ({_EXAMPLES[scheme]})" for scheme in schemes)
 
 
-def _open_sqlite(url: str, _: float | None) -> PredictionStore:
+def _open_sqlite(url: str, options: _Options) -> PredictionStore:
     from driftwell.stores.sqlite import SQLiteStore
 
     path = url.partition("://")[2]
@@ -76,10 +85,10 @@ def _open_sqlite(url: str, _: float | None) -> PredictionStore:
             "a store of this kind is named like sqlite:///driftwell.db, without options (memory:// needs no file);"
             f" got {url!r}"
         )
-    return SQLiteStore(path[1:])
+    return SQLiteStore(path[1:], synchronous="FULL" if options.durable_commits else "NORMAL")
 
 
-def _open_memory(url: str, _: float | None) -> PredictionStore:
+def _open_memory(url: str, _: _Options) -> PredictionStore:
     from driftwell.stores.memory import MemoryStore
 
     if url != "memory://":
@@ -87,25 +96,25 @@ def _open_memory(url: str, _: float | None) -> PredictionStore:
     return MemoryStore()
 
 
-def _open_postgres(url: str, _: float | None) -> PredictionStore:
+def _open_postgres(url: str, _: _Options) -> PredictionStore:
     from driftwell.stores.postgres import PostgresStore
 
     return PostgresStore(url)
 
 
-def _open_redis(url: str, retention_hours: float | None) -> PredictionStore:
+def _open_redis(url: str, options: _Options) -> PredictionStore:
     from driftwell.stores.redis import RedisStore
 
-    return RedisStore(url, retention_hours=retention_hours)
+    return RedisStore(url, retention_hours=options.retention_hours)
 
 
-def _open_influx(url: str, retention_hours: float | None) -> PredictionStore:
+def _open_influx(url: str, options: _Options) -> PredictionStore:
     from driftwell.stores.influx import InfluxStore
 
-    return InfluxStore(url, retention_hours=retention_hours)
+    return InfluxStore(url, retention_hours=options.retention_hours)
 
 
-_STORES: dict[str, Callable[[str, float | None], PredictionStore]] = {
+_STORES: dict[str, Callable[[str, _Options], PredictionStore]] = {
     "sqlite": _open_sqlite,
     "memory": _open_memory,
     "postgresql": _open_postgres,

@@ -196,10 +196,18 @@ class PredictionStore(Protocol):
         leaves out batches up to that mark."""
 
     def outcomes(
-        self, model: str, version: str | None, start_us: int, end_us: int, *, limit: int | None = None
+        self,
+        model: str,
+        version: str | None,
+        start_us: int,
+        end_us: int,
+        *,
+        labelled: bool | None = None,
+        limit: int | None = None,
     ) -> pa.Table:
         """The narrow columns alone (``prediction_id, timestamp, version, prediction, score, segment, entity_id,
-        latency_seconds, true_label, label_time``), in event-time order: no feature is read. ``limit``: the newest."""
+        latency_seconds, true_label, label_time``), in event-time order: no feature is read, nor need there be any
+        left. ``labelled`` and ``limit`` as in ``read``."""
 
     def count(self, model: str, version: str | None, start_us: int, end_us: int) -> int:
         """Number of predictions in the window."""

@@ -278,6 +278,7 @@ def law_rows_of_one_time_stand_in_order_of_arrival(store: PredictionStore, ledge
     same(_ids(store.read("m", "v1", *at_noon, limit=0)), [], "none where none is asked for")
     store.add_labels([Label(name, "1", NOON) for name in ("c", "a", "y")])
     same(_ids(store.read("m", "v1", *at_noon, limit=2, labelled=True)), ["a", "y"], "of those with a label")
+    same(_ids(store.outcomes("m", "v1", *at_noon, limit=2, labelled=True)), ["a", "y"], "in outcomes too")
     same(
         store.newest("m", "v1", NOON + SECOND, 2), (NOON, NOON + 1, 4), "the newest two share their time with two more"
     )

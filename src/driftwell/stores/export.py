@@ -88,7 +88,7 @@ class _Form:
 
     def add(self, piece: pa.Table) -> None:
         """Note the columns and kinds of a piece."""
-        from driftwell.stores.sqlite.encoding import unite
+        from driftwell.stores.encoding import unite
 
         self.pieces += 1
         empty = piece.schema.empty_table()
@@ -107,7 +107,7 @@ class _Form:
         """A piece in the form of all."""
         import pyarrow as pa
 
-        from driftwell.stores.sqlite.encoding import unite
+        from driftwell.stores.encoding import unite
 
         found = piece if same_columns else unite([self.empty, piece])
         for index, name in enumerate(found.column_names):

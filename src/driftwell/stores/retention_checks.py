@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from driftwell.errors import BadInput
-from driftwell.stores.base import HOUR_US, AppendResult, Label, Ledger, PredictionBatch, PredictionStore, Pruned
-from driftwell.stores.checks import ALWAYS, NOON, count_leaves, labelled, make_batch, needs, same
+from driftwell.stores.base import HOUR_US, AppendResult, Label, Leaf, Ledger, PredictionBatch, PredictionStore, Pruned
+from driftwell.stores.checks import ALWAYS, NOON, count_leaves, edges_of, labelled, make_batch, needs, same
 
 __all__: list[str] = []
 
@@ -57,6 +57,8 @@ def law_late_label_counts_after_its_rows_are_gone(store: PredictionStore, ledger
     store.prune(rows_before_us=NOON + DAY)
     same(store.add_labels([Label("b", "1", NOON + DAY)]), labelled("matched"), "the prediction is still known")
     same(store.outcomes("m", None, *ALWAYS)["true_label"].to_pylist(), [None, "1"], "and has its label")
+    for wanted, ids in ((True, ["b"]), (False, ["a"])):
+        same(_ids(store.outcomes("m", None, *ALWAYS, labelled=wanted)), ids, "those with a label, and those without")
     same(store.totals("m", None)["labels"], 1, "which is counted")
     same(store.append(batch, count_leaves), AppendResult(0, duplicate=2), "the batch offered again is known")
     _same_counts(store, ledger, 2)
@@ -82,6 +84,32 @@ def law_pruning_goes_by_arrival(store: PredictionStore, ledger: Ledger) -> None:
         store.append(batch, count_leaves)
     same(store.prune(rows_before_us=NOON), Pruned(rows=1), "what arrived before goes")
     same(_ids(store.read("m", None, *ALWAYS)), ["a"], "whatever its event time")
+
+
+@needs("delete")
+def law_deleted_rows_are_not_pruned_again(store: PredictionStore, ledger: Ledger) -> None:
+    store.append(make_batch("b1", ["a", "b", "c"]), count_leaves)
+    store.append(make_batch("b2", ["d", "e"]), count_leaves)
+    store.delete(prediction_ids=["b", "e"])
+    same(store.prune(rows_before_us=NOON + DAY), Pruned(rows=3), "the rows that were still there are counted")
+    same(store.prune(predictions_before_us=NOON + DAY), Pruned(predictions=3), "and so are the predictions")
+    store.append(make_batch("b3", ["f", "g"]), count_leaves)
+    store.delete(prediction_ids=["f"])
+    pruned = store.prune(predictions_before_us=NOON + DAY)
+    same(pruned, Pruned(rows=1, predictions=1), "both at once")
+
+
+def law_leaves_of_rows_pruned_meanwhile_stay(store: PredictionStore, ledger: Ledger) -> None:
+    store.append(make_batch("stays", ["a", "b"]), count_leaves)
+    store.append(replace(make_batch("goes", ["c"]), arrived_us=NOON - DAY), count_leaves)
+
+    def build(batch: PredictionBatch) -> Sequence[Leaf]:
+        store.prune(rows_before_us=NOON)  # after the batches were listed, before "goes" is read
+        return edges_of("new")(batch)
+
+    same(ledger.replace_leaves("m", "v1", "new", build), 1, "one batch is counted anew")
+    found = sorted((leaf.edges_id, leaf.n) for leaf in ledger.leaves("m", "v1", *ALWAYS))
+    same(found, [("counts", 1), ("new", 2)], "the leaf of the other stays as it is")
 
 
 def law_reading_goes_on_while_rows_are_pruned(store: PredictionStore, ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -22,16 +22,14 @@ from driftwell.stores.base import (
     PredictionBatch,
     PredictionStore,
 )
+from driftwell.stores.batches import StoredBatches
+from driftwell.stores.leaves import GatheredLeaves, MergeStates, merge_states
 
 __all__ = ["SplitLedger", "SplitStore", "sweep"]
 
 MOST_UNCOUNTED = 64
 """Batches whose leaf is held in memory because the ledger did not take it; ``sweep`` rebuilds older ones."""
-TOGETHER = 64
-"""Leaves of one kind that are held while rebuilding before they are merged."""
 
-MergeStates = Callable[[Sequence[bytes]], bytes]
-_Covering = tuple[Leaf, int, int]
 _M = TypeVar("_M", bound=Callable[..., Any])
 
 
@@ -90,7 +88,7 @@ class SplitStore:
             return self.rows.batches(model, version)
         counted = _counted(self.ledger, model, version, self.rows.batch_index(model, version))
         wanted = {batch_id for batch_id, (_, edges_id) in counted.items() if edges_id != edges_id_not}
-        return _Chosen.of(self.rows, model, version, wanted)
+        return _chosen(self.rows, model, version, wanted)
 
     add_labels = _passed_to("rows", PredictionStore.add_labels)
     read = _passed_to("rows", PredictionStore.read)
@@ -128,7 +126,7 @@ class SplitLedger:
         self._refused: dict[tuple[str, str, str], set[str]] = {}  # batches that need not be tried again
 
     def replace_leaves(
-        self, model: str, version: str, edges_id: str, leaves_of: LeafBuilder, *, merge: MergeStates | None = None
+        self, model: str, version: str, edges_id: str, leaves_of: LeafBuilder, *, merge: MergeStates = merge_states
     ) -> int:
         """Rebuild the leaves of the kept batches that count in other bins, and show all the new ones at once.
 
@@ -141,17 +139,21 @@ class SplitLedger:
         stale = [(a, b) for a, b in kept if b in counted and counted[b][1] != edges_id and b not in refused]
         mark = self.ledger.get_mark(model)
         while stale:
-            rebuilt = _Rebuilt(mark, merge or _merge_states)
+            gathered = GatheredLeaves(mark, merge)
             arrivals = {batch_id: arrival for arrival, batch_id in stale}
+            rebuilt = []
             for batch in _kept_batches(self.rows, model, version, arrivals):
-                rebuilt.add(batch.batch_id, arrivals[batch.batch_id], leaves_of(batch))
-            if self.ledger.swap_leaves(model, version, edges_id, rebuilt.batch_ids, rebuilt.leaves):
-                break
+                rebuilt.append(batch.batch_id)
+                for leaf in leaves_of(batch):
+                    gathered.add(leaf, arrivals[batch.batch_id])
+            new = [(stored.leaf, stored.first_arrival, stored.last_arrival) for stored in gathered]
+            if self.ledger.swap_leaves(model, version, edges_id, rebuilt, new):
+                return len(rebuilt)
             # Sealed together with batches that are gone, which are the older ones: try without the older half.
             cut = (len(stale) + 1) // 2
             refused.update(batch_id for _, batch_id in stale[:cut])
             stale = stale[cut:]
-        return len(stale)
+        return 0
 
     put_reference = _passed_to("ledger", Ledger.put_reference)
     get_reference = _passed_to("ledger", Ledger.get_reference)
@@ -220,69 +222,17 @@ def _counted(
 
 def _kept_batches(rows: PredictionStore, model: str, version: str, wanted: Container[str]) -> Iterator[PredictionBatch]:
     """The batches of these ids whose rows are there when their turn comes."""
-    for batch in _Chosen.of(rows, model, version, wanted):
+    for batch in _chosen(rows, model, version, wanted):
         if len(batch) and batch.batch_id in wanted:
             yield batch
 
 
-@dataclass(slots=True)
-class _Rebuilt:
-    """New leaves of some batches, merged by the hour on the way: memory grows with the hours, not with the rows."""
-
-    mark: int
-    merge: MergeStates
-    batch_ids: list[str] = field(default_factory=list)
-    _kinds: dict[tuple[object, ...], list[_Covering]] = field(default_factory=dict)
-
-    def add(self, batch_id: str, arrival: int, leaves: Sequence[Leaf]) -> None:
-        self.batch_ids.append(batch_id)
-        for leaf in leaves:
-            key = (leaf.hour_us, leaf.segment, leaf.edges_id, arrival > self.mark)
-            kind = self._kinds.setdefault(key, [])
-            kind.append((leaf, arrival, arrival))
-            if len(kind) == TOGETHER:
-                kind[:] = [_as_one(kind, self.merge)]
-
-    @property
-    def leaves(self) -> list[_Covering]:
-        return [covering for kind in self._kinds.values() for covering in kind]
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen(Sequence[PredictionBatch]):
-    """Some of a model version's batches, each read when it is asked for."""
-
-    batches: Sequence[PredictionBatch]
-    positions: Sequence[int]
-
-    @classmethod
-    def of(cls, rows: PredictionStore, model: str, version: str, wanted: Container[str]) -> _Chosen:
-        """The batches whose id is in ``wanted``."""
-        index = rows.batch_index(model, version)
-        batches = rows.batches(model, version)
-        if len(batches) != len(index):  # something came or went between the two
-            positions = [i for i, batch in enumerate(batches) if batch.batch_id in wanted]
-        else:
-            positions = [i for i, (_, batch_id) in enumerate(index) if batch_id in wanted]
-        return cls(batches, positions)
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return _Chosen(self.batches, self.positions[index])
-        return self.batches[self.positions[index]]
-
-
-def _as_one(kind: Sequence[_Covering], merge: MergeStates) -> _Covering:
-    leaf = kind[0][0]
-    state = merge([leaf.state for leaf, _, _ in kind])
-    one = replace(leaf, n=sum(leaf.n for leaf, _, _ in kind), state=state)
-    return one, min(first for _, first, _ in kind), max(last for _, _, last in kind)
-
-
-def _merge_states(states: Sequence[bytes]) -> bytes:
-    from driftwell.profiles.format import codec
-
-    return codec.merge_states(list(states))
+def _chosen(rows: PredictionStore, model: str, version: str, wanted: Container[str]) -> StoredBatches:
+    """The batches whose id is in ``wanted``, each read when it is asked for."""
+    index = rows.batch_index(model, version)
+    batches = rows.batches(model, version)
+    if len(batches) != len(index):  # something came or went between the two
+        positions = [i for i, batch in enumerate(batches) if batch.batch_id in wanted]
+    else:
+        positions = [i for i, (_, batch_id) in enumerate(index) if batch_id in wanted]
+    return StoredBatches(batches.__getitem__, positions)

@@ -436,6 +436,8 @@ def test_with_a_journal_the_record_is_written_before_the_client_has_its_answer(m
 
         def names_for(self, model: str, version: str) -> None: ...
 
+        def make_id(self, ended: float) -> str: ...
+
         def offer_exchange_now(self, exchange: Any) -> None:
             order.append(("written", threading.current_thread() is threading.main_thread(), exchange.response))
 

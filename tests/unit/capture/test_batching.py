@@ -1,6 +1,8 @@
 """Records become a batch in the layout of ``stores/base.py``; read back through a real SQLite encoding too."""
 
+import hashlib
 import math
+import random
 from datetime import UTC, datetime
 
 import msgspec
@@ -8,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from driftwell.capture.batching import batch_of_records, label_of
+from driftwell.capture.batching import batch_of_records
 from driftwell.capture.cells import Shape
 from driftwell.capture.records import FIELDS, make_record
+from driftwell.capture.rows import label_of
 from driftwell.capture.snapshot import RefusedError
 from driftwell.profiles.reference import Reference
 from driftwell.stores.base import ROW_COLUMNS
-from driftwell.stores.sqlite.encoding import columns_of
+from driftwell.stores.encoding import columns_of
 
 NOW = 1_768_910_400.0  # 2026-01-20T12:00:00Z
 
@@ -166,3 +169,36 @@ def test_labels_of_records_come_along():
 def test_labels_without_truth_or_id_are_refused(prediction_id, label):
     with pytest.raises(RefusedError):
         label_of(prediction_id, label, None, 0, None)
+
+
+def test_the_content_hash_is_the_one_that_stores_know():
+    """It must never change, or rows sent again would be taken for others: BLAKE2b of MessagePack, names in order."""
+    said = ({"a": 1.0, "b": "x"}, "1", 0.5, None, None)
+    digest = hashlib.blake2b(msgspec.msgpack.encode(said), digest_size=8).digest()
+    assert hashes(record({"b": "x", "a": 1.0}, prediction=1, score=0.5)) == [
+        int.from_bytes(digest, "little", signed=True)
+    ]
+
+
+def test_a_row_is_the_same_in_any_company():
+    """Alone, or among many with other names, missing values and refused records, whole blocks of them alike."""
+    rng = random.Random(7)
+    shape = Shape(dict.fromkeys("abc", "numeric") | {"d": "categorical"})
+    records = []
+    for i in range(500):
+        features = {name: float(i) for name in "abc"} | {"d": str(i)}
+        if i // 64 in (1, 4):  # the other blocks have the same names throughout
+            features = {name: features[name] for name in rng.sample("abcd", rng.randint(0, 4))}
+        if i // 64 in (2, 4):
+            features |= {"c": None, "a": "unread"}
+        timestamp = "never" if i % 100 == 99 else None
+        records.append(record(None if i == 70 else features, f"p{i}", prediction=i, score=i / 7, timestamp=timestamp))
+    together = batch_of(*records, shape=shape)
+    alone = [batch_of(one, shape=shape) for one in records]
+    assert together.notes.rejected == {"timestamp": 5}
+    assert together.batch.content_hash.tolist() == [one for each in alone for one in each.batch.content_hash.tolist()]
+    kept = [row for each in alone for row in each.batch.rows.to_pylist()]
+    for row, own in zip(together.batch.rows.to_pylist(), kept, strict=True):
+        features, its = row.pop("features"), own.pop("features")
+        assert row == own
+        assert features == (its and dict.fromkeys("abcd") | its) or not its

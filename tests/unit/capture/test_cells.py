@@ -61,15 +61,15 @@ def test_a_kind_is_learned_once_and_kept():
 def test_features_the_reference_does_not_know_are_counted():
     ignored = Counter()
     shape = Shape({"age": "numeric"}, fixed=True)
-    assert shape.names_of([{"age": 1, "extra": 2}, None, {"extra": 3}], ignored) == ["age"]
+    assert shape.names_of({("age", "extra"): 1, ("extra",): 1}, ignored) == ["age"]
     assert ignored == {"extra": 2}
 
 
 def test_learned_names_are_bounded():
     ignored = Counter()
     shape = Shape({"known": "numeric"})
-    rows = [{f"f{i}": 1.0 for i in range(MAX_FEATURES + 5)} | {"known": 1.0}]
-    names = shape.names_of(rows, ignored)
+    layout = (*(f"f{i}" for i in range(MAX_FEATURES + 5)), "known")
+    names = shape.names_of({layout: 1}, ignored)
     assert len(names) == MAX_FEATURES
     assert "known" in names
     assert ignored.total() == 6

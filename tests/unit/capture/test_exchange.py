@@ -164,3 +164,9 @@ def test_what_is_no_json_is_passed_over():
 def test_rows_of_one_exchange_are_bounded():
     found = exchange({"x": [[]] * (MAX_ROWS + 1)}, {"y": [0] * (MAX_ROWS + 1)})
     assert refused(found) == {"too_many_rows": MAX_ROWS + 1}
+
+
+@pytest.mark.parametrize("body", [({"x": []}, {"y": []}), ({"x": []}, {"y": 1}), ({"x": []}, {"y": None})])
+def test_a_list_of_no_rows_is_counted_as_empty(body):
+    found = exchange(*body).expand()
+    assert (list(found.records), dict(found.refused), found.skipped) == ([], {}, "empty")

@@ -27,6 +27,7 @@ from driftwell.capture.decorator import captured
 from driftwell.capture.ids import is_kept
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.redaction import Redaction
+from driftwell.capture.redaction import Redaction
 from driftwell.config import MonitorSettings
 from driftwell.errors import ConfigError, StoreError
 
@@ -220,16 +221,16 @@ def test_rule_3_a_dict_that_another_thread_changes(recorder):
 
 
 def test_rule_4_records_are_read_on_the_recorders_thread(recorder, monkeypatch):
-    import driftwell.capture.writer as writer
+    import driftwell.capture.groups as groups
 
     seen = []
-    read = writer.batch_of_records
+    read = groups.batch_of_records
 
     def spy(*args: Any) -> Any:
         seen.append(threading.current_thread() is threading.main_thread())
         return read(*args)
 
-    monkeypatch.setattr(writer, "batch_of_records", spy)
+    monkeypatch.setattr(groups, "batch_of_records", spy)
     recorder.offer("m", "v", {"a": 1.0})
     assert recorder.flush(10)
     assert seen
@@ -480,3 +481,42 @@ def test_rule_12_a_dead_store_leaves_the_application_ready(make, store, monkeypa
         before_the_end = time.perf_counter() - start
     assert before_the_end < 5
     assert time.perf_counter() - start < 7  # shutting down waits for the store no longer than it is told to
+
+
+# -- 13: nothing that an object raises reaches the application ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, RuntimeError])
+def test_rule_13_an_object_that_raises_an_exit(make, kind):
+    class Hostile:
+        def __str__(self) -> str:
+            raise kind(3)
+
+        def __array__(self, *args: Any, **options: Any) -> Any:
+            raise kind(3)
+
+    hostile: Any = Hostile()
+    for redaction in (None, Redaction.of({"a": "hash", "segment": {"truncate": 2}}, b"k" * 16)):
+        recorder = make(redact_for=lambda model, redaction=redaction: redaction)
+        recorder.offer("m", "v", hostile)
+        recorder.offer("m", "v", {"a": hostile, "b": [hostile]}, hostile, metadata={"k": hostile})
+        for name in ("prediction_id", "segment", "timestamp", "entity_id", "true_label"):
+            recorder.offer("m", "v", {"a": 1}, **{name: hostile})
+        recorder.offer_rows([{"model": "m", "version": "v", "features": {"a": hostile}, "segment": hostile}])
+        assert recorder.offer_table("m", "v", hostile, {}) == []
+        assert recorder.offer_table("m", "v", [{"a": 1, "b": hostile}, {"a": "x", "b": hostile}], {}) == []
+        recorder.offer_label("p", hostile)
+        recorder.offer_label(hostile, 1)
+        assert recorder.flush(10)
+        stats = recorder.stats()
+        assert stats["offered"] == stats["stored"] + sum(stats["rejected"].values()) == 10
+        assert stats["labels"]["offered"] == stats["labels"]["rejected"]["true_label"] == 3
+        with pytest.raises(KeyboardInterrupt):
+            recorder.offer("m", "v", Interrupted())
+
+
+class Interrupted:
+    """The user presses Ctrl-C meanwhile."""
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt

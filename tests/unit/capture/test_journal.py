@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from driftwell.capture import adoption, journal, losses
+from driftwell.capture import adoption, journal, losses, pieces
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.records import Expansion, make_record
 from driftwell.capture.spool import Spool
@@ -388,7 +388,7 @@ def test_a_running_recorder_looks_again_from_time_to_time(make, store, folder, m
 
 
 def test_adopted_records_come_in_pieces(make, store, folder, monkeypatch):
-    monkeypatch.setattr(journal, "PIECE_BYTES", 2_000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 2_000)
     leave_behind(make, store, folder, lambda r: [r.offer("m", "v", {"text": "x" * 100}) for _ in range(200)])
     other = make(spool=Spool(folder, most_bytes=10**8))
     assert other.flush(10)
@@ -603,3 +603,63 @@ def test_losses_are_told_by_hour_of_arrival_and_reason(make, store, monkeypatch)
     }
     assert len({x.source for x in told}) == 1
     assert {(x.model, x.version) for x in told} == {("m", "v")}
+
+
+# -- records that come together, looking at the disk ---------------------------------------------------------------
+
+
+def together(count: int, size: int = 1) -> list[dict[str, Any]]:
+    return [{"model": "m", "version": "v", "features": {"a": "x" * size}} for _ in range(count)]
+
+
+def test_rows_that_come_together_are_written_at_once(journaled, make, store, folder, monkeypatch):
+    written: list[int] = []
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: (written.append(len(data)), real(fd, data, at))[1])
+    store.broken = StoreError("away")
+    recorder = journaled(flush_seconds=60)
+    recorder.offer("m", "v", {"a": "first"})
+    written.clear()
+    ids = recorder.offer_rows(together(50))
+    assert len([size for size in written if size > 1_000]) == 1
+    recorder.close(0)
+    store.broken = None
+    successor = make(durability="journal", spool=Spool(folder, most_bytes=10**8))
+    assert until(lambda: successor.stats()["recovered"] == 51)
+    assert ids_of(store)[1:] == ids
+
+
+def test_a_spool_without_room_takes_none_of_them(journaled, store):
+    recorder = journaled(most_bytes=20_000, flush_seconds=60, queue_records=10)
+    store.broken = StoreError("away")
+    assert (recorder.room(5_000) > 100, recorder.room(30_000)) == (True, 0)
+    assert len(recorder.offer_rows(together(20))) == 20  # more than memory takes
+    assert recorder.offer_rows(together(2, 15_000)) is None
+    assert (recorder.stats()["offered"], recorder.stats()["dropped"]) == (20, {})
+
+
+def test_what_waits_on_disk_can_be_looked_at(journaled, store):
+    recorder = journaled(queue_records=4, flush_seconds=60)
+    store.gate = threading.Event()
+    ids = [recorder.offer("m", "v", {"a": float(i)}) for i in range(130)]
+    shown = [row["prediction_id"] for row in recorder.waiting("m")]
+    assert shown == [*ids[:4], *ids[-100:]]
+    store.gate.set()
+    assert recorder.flush(20)
+    assert recorder.waiting("m") == []
+
+
+def test_flush_waits_for_the_disk_when_the_spool_cannot_be_written_any_more(journaled, store, monkeypatch):
+    """Newer records, which are only in memory, are stored first; they do not stand for older ones on disk."""
+    recorder = journaled(queue_records=4, flush_seconds=60)
+    store.gate = threading.Event()
+    older = [recorder.offer("m", "v", {"a": float(i)}) for i in range(8)]
+    assert recorder.stats()["spool"]["waiting"] == 4
+    settled = recorder._journal.watch()
+    recorder._queue.settle(100)  # as many newer ones as anybody likes
+    assert not recorder.flush(0.05)
+    assert not settled()
+    store.gate.set()
+    assert recorder.flush(20)
+    assert settled()
+    assert sorted(ids_of(store)) == sorted(older)

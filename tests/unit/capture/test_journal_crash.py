@@ -61,7 +61,7 @@ for number in range(rounds):
                             flush_seconds=0.01, queue_records=200, spool=spool, durability="journal")
         threading.Thread(target=work, args=(recorder, 1), daemon=True).start()
         work(recorder, 2)
-    enough, deadline = os.fstat(noted).st_size + rng.randrange(1, 20_000), time.monotonic() + 5
+    enough, deadline = os.fstat(noted).st_size + rng.randrange(1, 7_000 if batches else 20_000), time.monotonic() + 5
     while os.fstat(noted).st_size < enough and time.monotonic() < deadline:
         time.sleep(0.001)
     time.sleep(rng.random() * 0.01)

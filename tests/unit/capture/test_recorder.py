@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from driftwell.capture import worker
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.records import Expansion
+from driftwell.capture.redaction import Redaction
 from driftwell.errors import FormatError, StoreError
 from driftwell.profiles.reference import Reference
-from driftwell.stores.base import LabelCounts
+from driftwell.stores.base import AppendResult, LabelCounts
 
 
 def adds_up(stats: dict[str, Any]) -> bool:
@@ -566,3 +568,74 @@ def test_refused_labels_are_counted_by_model_while_names_are_few(recorder):
     assert recorder.stats("made up 1999")["labels"]["rejected"] == {}
     everything = recorder.stats()["labels"]
     assert (everything["offered"], everything["rejected"]) == (2_002, {"http_415": 2, "http_422": 2_000})
+
+
+def rows_of(count: int, size: int = 1, **fields: Any) -> list[dict[str, Any]]:
+    return [{"model": "m", "version": "v", "features": {"a": "x" * size}, **fields} for _ in range(count)]
+
+
+def test_rows_that_come_together_are_taken_or_none(make, store):
+    recorder = make(queue_records=5, queue_bytes=100_000, flush_seconds=60)
+    store.gate = threading.Event()
+    first = recorder.offer_rows(rows_of(3, prediction=1, score=0.5))
+    assert recorder.offer_rows(rows_of(3)) is None
+    assert recorder.offer_rows(rows_of(2, 60_000)) is None
+    assert (recorder.room(60_000), recorder.room(120_000)) == (2, 0)
+    stats = recorder.stats()
+    assert (stats["offered"], stats["waiting"], stats["dropped"]) == (3, 3, {})
+    store.gate.set()
+    assert recorder.flush(10)
+    assert [row["prediction_id"] for row in store.rows()] == first
+    assert {(row["prediction"], row["score"]) for row in store.rows()} == {("1", 0.5)}
+
+
+def test_of_rows_that_come_together_a_bad_one_is_refused_alone(recorder, store):
+    good, bad = rows_of(2)
+    ids = recorder.offer_rows([good, bad | {"features": 3, "prediction_id": "bad"}, good | {"version": ""}])
+    assert (len(set(ids)), ids[1]) == (3, "bad")
+    recorder.enabled = False
+    assert len(recorder.offer_rows(rows_of(1))) == 1
+    assert recorder.flush(10)
+    stats = recorder.stats()
+    assert (stats["stored"], stats["rejected"], stats["skipped"]) == (1, {"features": 1, "version": 1}, {"disabled": 1})
+    assert adds_up(stats)
+
+
+def test_what_a_defect_kept_from_being_counted_does_not_wait_for_ever(make, store, caplog):
+    recorder = make(flush_seconds=60)
+    store.add_labels = lambda labels: "no counts"
+    ids = [recorder.offer("m", "v", {"a": 1.0}) for _ in range(2)]
+    ticket = recorder.offer_label(ids[0], 1, model="m")
+    assert recorder.flush(10)
+    assert (ticket.wait(10), "a defect of the recorder" in caplog.text) == (LabelCounts(), True)
+    assert until(lambda: not recorder.stats()["labels"]["waiting"])
+    stats = recorder.stats()
+    assert (stats["stored"], stats["labels"]["rejected"], stats["labels"]["offered"]) == (2, {"defect": 1}, 1)
+
+    store.append = lambda batch, leaves: AppendResult("two")  # type: ignore[arg-type]
+    recorder.offer("m", "v", {"a": 1.0})
+    assert recorder.flush(10)
+    assert until(lambda: not recorder.stats()["waiting"])
+    stats = recorder.stats()
+    assert (stats["rejected"], adds_up(stats)) == ({"defect": 1}, True)
+
+
+def test_what_redaction_could_not_change_is_told(make, recorder):
+    rules = Redaction.of({"a": {"bucket": "year"}}, None)
+    watched = make(redact_for=lambda model: rules)
+    for model in ("m", "n"):
+        watched.offer(model, "v", {"a": "no date", "b": 1.0})
+    assert watched.stats()["redaction_lost"] == {"a": 2}
+    assert recorder.stats()["redaction_lost"] == {}
+
+
+def test_close_takes_no_longer_than_it_may(make, store, monkeypatch):
+    """Also where the store hangs in the middle of a try."""
+    monkeypatch.setattr(worker, "END_SECONDS", 0.1)
+    store.gate = threading.Event()
+    recorder = make()
+    recorder.offer("m", "v", {"a": 1.0})
+    assert until(lambda: len(store.tried) == 1)
+    start = time.monotonic()
+    recorder.close(0.5)
+    assert 0.4 < time.monotonic() - start < 2.0

@@ -364,3 +364,26 @@ def test_a_reference_of_redacted_rows_matches_the_rows(tmp_path):
         check = monitor.check("PT1H", extend_to="P1D", at=datetime.now(UTC) + timedelta(minutes=1))
     assert check.n_predictions == 150
     assert not check.drift_detected
+
+
+class Tag(str):
+    """Text that claims to differ from itself, as only NaN does."""
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("rule", ["hash", {"bucket": 10}, {"bucket": "day"}, {"truncate": 2}])
+def test_no_value_passes_because_of_what_it_says_of_itself(rule):
+    redaction = Redaction.of({"mail": rule, "segment": rule}, KEY)
+    for value in (Tag("raw"), [Tag("raw")], {"raw": 1}, {"k": {"raw": "raw"}}, [{"raw": 1}]):
+        kept = redaction.apply({"mail": value}, {"segment": value})
+        assert "raw" not in str(kept).replace(token("raw"), "")
+
+
+def test_nan_stays_missing_under_every_rule():
+    redaction = Redaction.of({"a": "hash", "b": {"bucket": 10}}, KEY)
+    features, _ = redaction.apply({"a": float("nan"), "b": np.float64("nan")}, {})
+    assert np.isnan(features["a"])
+    assert np.isnan(features["b"])
+    assert redaction.lost == {}

@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from driftwell.capture import table_intake
+from driftwell.capture.redaction import Redaction
+from driftwell.errors import StoreError
 from driftwell.profiles.reference import Reference
 
 
@@ -150,12 +154,53 @@ def test_classes_in_a_column_of_dicts(recorder, store):
     assert [row["probability"] for row in store.rows()] == ['{"a":0.25,"b":0.75}', '{"b":1.0}']
 
 
-def test_table_larger_than_the_queue_waits_for_the_store(tmp_path):
+def test_table_larger_than_the_queue_waits_for_the_store(tmp_path, monkeypatch):
     from driftwell.monitor.monitor import Monitor
 
+    monkeypatch.setattr(table_intake, "TABLE_SECONDS", 60.0)  # a busy machine may need longer than 5 seconds
     monitor = Monitor("m", store=f"sqlite:///{tmp_path}/s.db", queue_records=20_000)
     ids = monitor.record_batch({"x": np.arange(75_000.0)})
     assert monitor.flush(60)
     stats = monitor.stats()
     monitor.close()
     assert (len(set(ids)), stats["stored"], stats["dropped"]) == (75_000, 75_000, {})
+
+
+def test_table_waits_for_room_and_not_for_everything(make, store, monkeypatch):
+    """While the store is at work on what came first, there is room again as soon as that is stored."""
+    monkeypatch.setattr(table_intake, "TABLE_SECONDS", 10.0)
+    recorder = make(queue_records=20_000, flush_seconds=0.01)
+    offer(recorder, {"a": np.arange(45_000.0)})
+    assert (recorder.stats()["stored"], recorder.stats()["dropped"]) == (45_000, {})
+
+
+def test_tables_are_kept_while_nobody_knows_the_reference(make, store):
+    """A store that is away from the start cannot say what columns mean; by then it can."""
+    table = {"x": [20.0, 30.0], "segment": ["a", "b"], "said": [0, 1]}
+    reference = Reference.from_data(table, feature_names=["x", "segment"], prediction="said")
+    answer: list[Any] = [StoreError("away")]
+
+    def reference_for(model: str, version: str) -> Any:
+        if isinstance(answer[0], Exception):
+            raise answer[0]
+        return answer[0]
+
+    store.broken = StoreError("away")
+    recorder = make(reference_for=reference_for)
+    ids = recorder.offer_table("m", "v", {"x": [1.0], "segment": ["a"], "said": [1], "prediction_id": ["p"]}, {})
+    assert ids == ["p"]
+    assert len(recorder.offer_table("m", "v", [[2.0, "b"]], {})) == 1
+    assert len(recorder.offer_table("m", "v", [[2.0, "b", 3.0]], {})) == 1
+    answer[0], store.broken = reference, None
+    assert recorder.flush(20)
+    rows = store.rows()
+    assert [row["features"] for row in rows] == [{"x": 1.0, "segment": "a"}, {"x": 2.0, "segment": "b"}]
+    assert [(row["prediction"], row["segment"]) for row in rows] == [("1", "a"), (None, None)]
+    assert recorder.stats()["rejected"] == {"feature_count": 1}
+
+
+def test_what_redaction_takes_away_is_not_in_the_log(make, caplog):
+    recorder = make(redact_for=lambda model: Redaction.of({"a": "drop"}, None))
+    assert recorder.offer_table("m", "v", {"a": ["secret", 1], "b": [1]}, {}) == []
+    assert recorder.stats()["rejected"] == {"table": 1}
+    assert "raised ColumnError" in caplog.text

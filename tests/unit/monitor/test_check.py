@@ -319,7 +319,7 @@ class Broken:
 @pytest.mark.parametrize(
     ("part", "calls", "errors"),
     [
-        ("store", ("read",), {"performance"}),
+        ("store", ("outcomes",), {"performance"}),
         ("store", ("count",), {"traffic", "performance"}),
         ("ledger", ("leaves",), {"quality", "drift"}),
     ],

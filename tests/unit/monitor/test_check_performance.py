@@ -57,6 +57,18 @@ def test_realized_metrics_are_those_of_scikit_learn(monitor):
     assert result.performance["labels"] == {"matched": 500, "coverage": 0.625}
 
 
+def test_labels_that_come_after_the_features_are_gone_still_count(monitor):
+    labels, predictions, scores = outcomes(600, right=0.8)
+    record(monitor, labels[:0], predictions, scores)
+    monitor.runtime.store.prune(rows_before_us=1 << 60)
+    for i, label in enumerate(labels.tolist()):
+        monitor.record_feedback(f"p{i}", label)
+    for window in ("PT1H", 600):
+        realized = monitor.check(window, at=END).performance["realized"]
+        assert realized["accuracy"]["value"] == pytest.approx(accuracy_score(labels, predictions))
+    assert monitor.drift_performance()["realized"]["accuracy"]["n"] == 600
+
+
 def test_only_the_window_counts(monitor):
     record(monitor, *outcomes(200, right=0.9))
     record(monitor, *outcomes(200, right=0.2, seed=5), start=END, name="later")

@@ -92,3 +92,12 @@ def test_what_the_recorder_dropped_reaches_the_check_the_alert_and_the_status(ma
     firing = {alert["rule"] for alert in monitor.runtime.ledger.get_alerts() if alert["state"] == "firing"}
     assert "ModelCaptureLoss" in firing
     assert monitor.status()["counts"]["capture"]["dropped"] == stats["dropped"]
+
+
+def test_a_check_knows_what_its_own_process_lost_a_moment_ago(make):
+    monitor = make(queue_records=50, flush_seconds=60)
+    for i in range(80):  # thirty find the queue full
+        monitor.record_prediction({"x": float(i)})
+    found = monitor.check("PT1H")
+    assert found.coverage == monitor.stats()["stored"] / 80
+    assert found.coverage < 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,7 +146,10 @@ class FakeRecording:
         self.tickets.append(FakeTicket(self.outcomes.get(prediction_id, LabelCounts(matched=1))))
         return self.tickets[-1]
 
-    def room(self) -> int:
+    def offer_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
+        return None if len(rows) > self.space else [self.offer(**row) for row in rows]
+
+    def room(self, size: int = 0) -> int:
         return self.space
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftwell.stores.base import HOUR_US, Label
 from driftwell.stores.checks import ALWAYS, NOON, count_leaves, make_batch, merge_counts
-from driftwell.stores.sqlite import SQLiteStore
+from driftwell.stores.memory import MemoryStore
 
 IDS = [f"id{i}" for i in range(12)]
 LABELLED = IDS[::2]
@@ -37,7 +36,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, list[str]]]:
     return draw(st.permutations(steps))
 
 
-def replay(store: SQLiteStore, history: list[tuple[str, list[str]]]) -> int:
+def replay(store: MemoryStore, history: list[tuple[str, list[str]]]) -> int:
     """Runs the steps; the number of labels that found their prediction."""
     found = 0
     for number, (what, ids) in enumerate(history):
@@ -55,7 +54,7 @@ def replay(store: SQLiteStore, history: list[tuple[str, list[str]]]) -> int:
     return found
 
 
-def state_of(store: SQLiteStore) -> dict[str, Any]:
+def state_of(store: MemoryStore) -> dict[str, Any]:
     outcomes = store.outcomes("m", "v1", *ALWAYS)
     leaves: dict[int, int] = {}
     for leaf in store.leaves("m", "v1", *ALWAYS):
@@ -74,10 +73,7 @@ def state_of(store: SQLiteStore) -> dict[str, Any]:
 @settings(max_examples=60, deadline=None)
 @given(histories())
 def test_any_split_order_and_repetition_ends_the_same(history: list[tuple[str, list[str]]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        store, plain = SQLiteStore(Path(folder) / "any.db"), SQLiteStore(Path(folder) / "plain.db")
+    with closing(MemoryStore()) as store, closing(MemoryStore()) as plain:
         assert replay(store, history) == len(LABELLED)
         replay(plain, [("batch", IDS), ("labels", LABELLED)])
         assert state_of(store) == state_of(plain)
-        store.close()
-        plain.close()

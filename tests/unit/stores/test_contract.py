@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import itertools
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partialmethod
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.servers.running import SERVERS, started
 
 from driftwell.errors import DriftwellError, StoreError
 from driftwell.stores import open_store
@@ -25,7 +27,6 @@ from driftwell.stores.base import AppendResult
 from driftwell.stores.checks import ALWAYS, Law, count_leaves, laws, make_batch, merge_counts
 from driftwell.stores.memory import MemoryStore
 from driftwell.stores.split import SplitLedger, SplitStore
-from driftwell.stores.sqlite import SQLiteStore
 
 WRONG_PASSWORD = "not-the-password"
 
@@ -43,100 +44,63 @@ class CountingSplitLedger(SplitLedger):
 
 @dataclass(frozen=True)
 class Backend:
-    """How a store is opened in a place that nobody used before; ``server`` names the module of a server's class."""
+    """A store, how it is opened in a place that nobody used before, and the ledger beside it where it is none."""
 
-    name: str
     store: str  # module and class
-    place: Callable[[Any, int], str]
-    server: str = ""
-
-
-BACKENDS = {
-    backend.name: backend
-    for backend in (
-        Backend("sqlite", "driftwell.stores.sqlite:SQLiteStore", lambda folder, i: f"{folder}/{i}.db"),
-        Backend("memory", "driftwell.stores.memory:MemoryStore", lambda folder, i: ""),
-        Backend(
-            "postgres",
-            "driftwell.stores.postgres:PostgresStore",
-            lambda server, i: with_option(server.url, f"schema=law{i}"),
-            "PostgresServer",
-        ),
-        Backend(
-            "redis",
-            "driftwell.stores.redis:RedisStore",
-            lambda server, i: with_option(server.url, f"prefix=law{i}"),
-            "RedisServer",
-        ),
-        Backend(
-            "influx",
-            "driftwell.stores.influx:InfluxStore",
-            lambda server, i: urlsplit(server.url)._replace(path=f"/law{i}").geturl(),
-            "InfluxServer",
-        ),
-    )
-}
-SERVERS = [name for name, backend in BACKENDS.items() if backend.server]
-NUMBERS = itertools.count()
+    place: Callable[[Any, int], str] = lambda folder, i: f"{folder}/{i}.db"  # of the server or a folder, and a number
+    server: str = ""  # one of ``SERVERS``
+    ledger: str = "sqlite"
 
 
 def with_option(url: str, option: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{option}"
 
 
-def named(backend: Backend) -> Any:
-    module, _, name = backend.store.partition(":")
-    return getattr(importlib.import_module(module), name)
+def in_schema(server: Any, _: int) -> str:
+    server.empty("laws")
+    return with_option(server.url, "schema=laws")
 
 
-@contextmanager
-def started(name: str) -> Iterator[Any]:
-    """A running server of this backend; skips where it is missing."""
-    module = pytest.importorskip(f"tests.servers.{name}", reason=f"there is no server of {name} to test with")
-    if not module.available():
-        pytest.skip(f"the server of {name} or its driver is not installed")
-    server = getattr(module, BACKENDS[name].server)()
-    server.start()
-    try:
-        yield server
-    finally:
-        for end in ("stop", "close", "remove"):
-            getattr(server, end, lambda: None)()
+def under_prefix(server: Any, i: int) -> str:
+    return with_option(server.url, f"prefix=law{i}")
 
 
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """What the place of a backend is made of: its server, started when it is first asked for, or a folder."""
-    running: dict[str, Any] = {}
-    contexts: list[Any] = []
+def in_database(server: Any, i: int) -> str:
+    return urlsplit(server.url)._replace(path=f"/law{i}").geturl()
 
-    def find(name: str) -> Any:
-        if not BACKENDS[name].server:
-            return tmp_path_factory.mktemp(name)
-        if name not in running:
-            context = started(name)
-            running[name] = context.__enter__()
-            contexts.append(context)
-        return running[name]
 
-    yield find
-    for context in contexts:
-        context.__exit__(None, None, None)
+REDIS = "driftwell.stores.redis:RedisStore"
+BACKENDS = {
+    "sqlite": Backend("driftwell.stores.sqlite:SQLiteStore"),
+    "memory": Backend("driftwell.stores.memory:MemoryStore", lambda _folder, _i: ""),
+    "postgres": Backend("driftwell.stores.postgres:PostgresStore", in_schema, "postgres"),
+    "redis": Backend(REDIS, under_prefix, "redis"),
+    "redis_beside_postgres": Backend(REDIS, under_prefix, "redis", ledger="postgres"),
+    "influx": Backend("driftwell.stores.influx:InfluxStore", in_database, "influx"),
+}
+NUMBERS = itertools.count()
+
+
+def opened(name: str, servers: Callable[[str], Any], folder: Path) -> Any:
+    """The store of a backend in a new place; one that is a ledger merges the counts of the laws."""
+    backend = BACKENDS[name]
+    place = backend.place(servers(backend.server) if backend.server else folder, next(NUMBERS))
+    module, _, kind = backend.store.partition(":")
+    found = getattr(importlib.import_module(module), kind)
+    found = counting(found) if hasattr(found, "put_check") else found
+    return found(place) if place else found()
 
 
 @pytest.fixture
 def pair(request: pytest.FixtureRequest, servers: Callable[[str], Any], tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     """An empty store and its ledger."""
-    backend = BACKENDS[request.param]
-    place = backend.place(servers(backend.name), next(NUMBERS))
-    kind = named(backend)
-    if hasattr(kind, "put_check"):  # a ledger too
-        with closing(counting(kind)(place) if place else counting(kind)()) as store:
-            yield store, store
-            assert store.info()["integrity"] == "ok"
-        return
-    with closing(kind(place)) as rows, closing(counting(SQLiteStore)(tmp_path / "ledger.db")) as ledger:
-        yield SplitStore(rows, ledger), CountingSplitLedger(rows, ledger)
+    with closing(opened(request.param, servers, tmp_path)) as rows:
+        if rows.capabilities.ledger:
+            yield rows, rows
+            assert rows.info()["integrity"] == "ok"
+            return
+        with closing(opened(BACKENDS[request.param].ledger, servers, tmp_path)) as ledger:
+            yield SplitStore(rows, ledger), CountingSplitLedger(rows, ledger)
 
 
 @pytest.mark.parametrize("pair", BACKENDS, indirect=True)
@@ -158,6 +122,8 @@ def test_every_store_tells_its_state(pair: tuple[Any, Any]) -> None:
     assert re.match(r"\d+\.\d+", str(found["server_version"]).lstrip("v"))
     assert found["bytes"] is None or found["bytes"] > 0
     assert all(isinstance(problem, str) for problem in found["problems"])
+    if found["kind"] in ("postgresql", "redis", "influxdb"):
+        assert abs(found["server_time_us"] / 1e6 - time.time()) < 3  # InfluxDB tells it to the second
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tests.servers.influx import InfluxServer, available
+from tests.servers.workers import WORKERS
 
 from driftwell.capture.recorder import Recorder
 from driftwell.errors import StoreError
@@ -417,9 +418,8 @@ def write_many(url: str, writer: int, results: Any) -> None:
 
 def test_four_processes_lose_nothing_and_readers_see_whole_rows(server: InfluxServer, store: InfluxStore) -> None:
     url = server.database(store.url.rpartition("/")[2])
-    spawn = multiprocessing.get_context("spawn")
-    results = spawn.SimpleQueue()
-    writers = [spawn.Process(target=write_many, args=(url, w, results)) for w in range(4)]
+    results = WORKERS.SimpleQueue()
+    writers = [WORKERS.Process(target=write_many, args=(url, w, results)) for w in range(4)]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):

@@ -1,11 +1,12 @@
-"""Every law of the stores over a real InfluxDB, with the ledger in SQLite; and what it declares not to do."""
+"""What an InfluxDB store declares not to do, and what it does all the same within one process."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.servers.influx import InfluxServer, available
@@ -34,9 +35,8 @@ class CountingSplitLedger(SplitLedger):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[InfluxServer]:
-    with InfluxServer() as server:
-        yield server
+def server(servers: Callable[[str], Any]) -> InfluxServer:
+    return servers("influx")
 
 
 @pytest.fixture
@@ -46,12 +46,11 @@ def store(server: InfluxServer) -> Iterator[InfluxStore]:
     store.close()
 
 
-# What a law about exact dedupe asks of one process is kept too; deletion has tests of its own below.
-KEPT = [law for law in laws() if "delete" not in law.needs]
+OF_ONE_PROCESS = [law for law in laws() if law.needs == {"exact_dedupe"}]
 
 
-@pytest.mark.parametrize("law", KEPT, ids=lambda law: law.__name__.removeprefix("law_"))
-def test_influx_obeys(law: Law, store: InfluxStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("law", OF_ONE_PROCESS, ids=lambda law: law.__name__.removeprefix("law_"))
+def test_dedupe_is_exact_in_one_process(law: Law, store: InfluxStore, tmp_path: Path) -> None:
     ledger = CountingLedger(tmp_path / "ledger.db")
     law(SplitStore(store, ledger), CountingSplitLedger(store, ledger))
     ledger.close()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
+from driftwell import stores
 from driftwell.errors import BadInput, FormatError, MissingDependency, NotSupported, StoreError
 from driftwell.stores import open_ledger, open_store
 from driftwell.stores.checks import count_leaves, make_batch
@@ -222,3 +225,45 @@ def test_first_record_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_commits_last_through_a_power_cut_where_asked(tmp_path: Path) -> None:
+    """``FULL`` (2) is what makes SQLite sync the write-ahead log at each commit; ``NORMAL`` is 1."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    for store, wanted in ((open_store(url), 1), (open_store(url, durable_commits=True), 2)):
+        with store.database.write() as one, store.database.read() as another:
+            assert [connection.pragma("synchronous") for connection in (one, another)] == [wanted] * 2
+        store.close()
+
+
+# -- one store does not need another -----------------------------------------------------------------------------
+
+PACKAGES = ("sqlite", "postgres", "redis", "influx")
+SOURCES = sorted(Path(stores.__file__).parent.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis", "influx"])
+def test_a_server_store_needs_no_driver_of_another(name: str, servers: Callable[[str], Any]) -> None:
+    drivers = {"apsw", "psycopg", "redis"} - {"psycopg" if name == "postgres" else name}
+    code = (
+        "import sys; from driftwell.stores import open_store;"
+        "from driftwell.stores.checks import ALWAYS, count_leaves, make_batch;"
+        "s = open_store(sys.argv[1]); s.append(make_batch('b', ['a']), count_leaves); s.read('m', None, *ALWAYS);"
+        "s.models(); s.close(); print(sorted(set(sys.argv[2:]) & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, servers(name).url, *drivers]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_stores_import_no_other_store_and_nothing_private() -> None:
+    found = []
+    for path in SOURCES:
+        own = path.relative_to(Path(stores.__file__).parent).parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("driftwell.stores"):
+                continue
+            others = {name for name in PACKAGES if name in node.module.split(".")} - {own}
+            private = [alias.name for alias in node.names if alias.name.startswith("_")]
+            if private or (others and own not in ("__init__.py", "memory.py")):
+                found.append((path.name, node.module, private))
+    assert found == []

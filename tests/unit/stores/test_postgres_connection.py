@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 from psycopg import errors
 from tests.servers import postgres
 from tests.servers.postgres import PASSWORD, PostgresServer
+from tests.servers.workers import WORKERS
 
 from driftwell.capture.recorder import Recorder
 from driftwell.errors import BadInput, FormatError, StoreError
@@ -30,7 +30,6 @@ from driftwell.stores.postgres.migration import newest_version
 from driftwell.stores.windows import leaf_builder
 
 pytestmark = pytest.mark.skipif(not postgres.available(), reason="no PostgreSQL server can be started here")
-SPAWN = multiprocessing.get_context("spawn")
 numbers = itertools.count()
 
 
@@ -365,7 +364,7 @@ def open_and_append(urls: list[str], name: str) -> None:
 def test_processes_at_once_create_a_schema_and_upgrade_one_with_its_data(server: PostgresServer, url: str) -> None:
     make_first_version(server, "upgraded")
     urls = [url, server.url_of(schema="upgraded")]
-    processes = [SPAWN.Process(target=open_and_append, args=(urls, name)) for name in ids("p", 3)]
+    processes = [WORKERS.Process(target=open_and_append, args=(urls, name)) for name in ids("p", 3)]
     for process in processes:
         process.start()
     for process in processes:

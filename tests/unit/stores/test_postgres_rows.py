@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import multiprocessing
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partialmethod
 from typing import Any
 
@@ -17,21 +15,19 @@ import pyarrow as pa
 import pytest
 from tests.servers import postgres
 from tests.servers.postgres import PostgresServer
+from tests.servers.workers import WORKERS
 
 from driftwell.errors import BadInput
 from driftwell.stores.base import HOUR_US, AppendResult, Label, Leaf, Loss, PredictionBatch, Pruned
 from driftwell.stores.checks import ALWAYS, NOON, count_leaves, edges_of, labelled, make_batch, merge_counts
+from driftwell.stores.encoding import decode_whole
 from driftwell.stores.postgres import PostgresStore, retention
 from driftwell.stores.postgres.copying import binary_rows
-from driftwell.stores.postgres.retention import blank_rows
 from driftwell.stores.postgres.texts import escape, unescape
-from driftwell.stores.sqlite.encoding import columns_of, decode_whole, encode
 
 pytestmark = pytest.mark.skipif(not postgres.available(), reason="no PostgreSQL server can be started here")
-SPAWN = multiprocessing.get_context("spawn")
 LATER = NOON + 99 * HOUR_US
 WRITERS, ROWS, SIZE = 4, 600, 50
-numbers = itertools.count()
 
 
 class CountingStore(PostgresStore):
@@ -42,15 +38,14 @@ class CountingStore(PostgresStore):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    server = PostgresServer().start()
-    yield server
-    server.close()
+def server(servers: Callable[[str], Any]) -> PostgresServer:
+    return servers("postgres")
 
 
 @pytest.fixture
 def store(server: PostgresServer) -> Iterator[CountingStore]:
-    store = CountingStore(server.url_of(schema=f"r_{next(numbers)}"))
+    server.empty("rows")
+    store = CountingStore(server.url_of(schema="rows"))
     yield store
     store.close()
 
@@ -153,9 +148,9 @@ def write_overlapping(url: str, writer: int, results: Any) -> None:
 
 
 def test_four_writers_store_each_row_once_and_no_label_is_missed(server: PostgresServer, store: CountingStore) -> None:
-    results = SPAWN.Queue()
+    results = WORKERS.Queue()
     url = server.url_of(schema=store.database.address.schema)
-    writers = [SPAWN.Process(target=write_overlapping, args=(url, w, results)) for w in range(WRITERS)]
+    writers = [WORKERS.Process(target=write_overlapping, args=(url, w, results)) for w in range(WRITERS)]
     for writer in writers:
         writer.start()
     stored, duplicate = zip(*(results.get(timeout=100) for _ in writers), strict=True)
@@ -286,14 +281,6 @@ def test_deleted_rows_are_nowhere_in_the_tables(store: CountingStore) -> None:
     assert store.totals("m", None)["labels"] == 1
     assert store.batch_index("n", "v1") == []
     assert store.append(make_batch("b3", [secret]), count_leaves) == AppendResult(1)
-
-
-def test_blanked_rows_hold_nothing_and_the_others_stay() -> None:
-    given = make_batch("b", list("abc"), features=[{"x": 1.0}, None, {"x": 3.0}])
-    schema, message = encode(columns_of(given.rows))
-    rows = decode_whole(schema, [blank_rows(schema, message, [0])])
-    assert rows.slice(1).to_pylist() == given.rows.slice(1).to_pylist()
-    assert set(rows.slice(0, 1).to_pylist()[0].values()) == {None}
 
 
 def test_leaves_of_pruned_rows_are_never_dropped(store: CountingStore) -> None:

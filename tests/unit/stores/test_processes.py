@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import time
 from collections import Counter
 from pathlib import Path
 
+from tests.servers.workers import WORKERS
+
 from driftwell.stores import open_store
 from driftwell.stores.checks import ALWAYS, count_leaves, make_batch
 
-SPAWN = multiprocessing.get_context("spawn")
 WRITERS, ROWS, SIZE = 4, 2_000, 50
 
 
@@ -51,8 +51,8 @@ def run_together(processes: list) -> None:
 
 def test_four_writers_store_each_row_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
-    results = SPAWN.Queue()
-    run_together([SPAWN.Process(target=write_overlapping, args=(url, w, results)) for w in range(WRITERS)])
+    results = WORKERS.Queue()
+    run_together([WORKERS.Process(target=write_overlapping, args=(url, w, results)) for w in range(WRITERS)])
     stored, duplicate = zip(*(results.get() for _ in range(WRITERS)), strict=True)
 
     expected = {f"shared-{i}" for i in range(1, ROWS, 2)} | {
@@ -74,8 +74,8 @@ def test_four_writers_store_each_row_once(tmp_path: Path) -> None:
 def test_reader_sees_whole_batches_while_others_write(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     store = open_store(url)
-    results = SPAWN.SimpleQueue()
-    writers = [SPAWN.Process(target=write_overlapping, args=(url, w, results)) for w in range(2)]
+    results = WORKERS.SimpleQueue()
+    writers = [WORKERS.Process(target=write_overlapping, args=(url, w, results)) for w in range(2)]
     for writer in writers:
         writer.start()
     seen = [0]
@@ -93,7 +93,7 @@ def test_reader_sees_whole_batches_while_others_write(tmp_path: Path) -> None:
 def test_many_processes_may_create_the_file_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     names = [f"p{i}" for i in range(6)]
-    run_together([SPAWN.Process(target=open_and_append, args=(url, name)) for name in names])
+    run_together([WORKERS.Process(target=open_and_append, args=(url, name)) for name in names])
     store = open_store(url)
     assert sorted(store.read("m", "v1", *ALWAYS)["prediction_id"].to_pylist()) == names
     store.close()
@@ -101,8 +101,8 @@ def test_many_processes_may_create_the_file_at_once(tmp_path: Path) -> None:
 
 def test_killed_writer_leaves_whole_batches(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
-    started = SPAWN.Event()
-    writer = SPAWN.Process(target=write_for_ever, args=(url, started))
+    started = WORKERS.Event()
+    writer = WORKERS.Process(target=write_for_ever, args=(url, started))
     writer.start()
     store = open_store(url)
     assert started.wait(60)

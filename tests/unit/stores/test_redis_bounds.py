@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import threading
 import time
 import zlib
@@ -13,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 from tests.servers.redis import RedisServer, available
+from tests.servers.workers import WORKERS
 
 from driftwell.errors import BadInput
 from driftwell.stores.base import HOUR_US, AppendResult, Label, Pruned
@@ -21,7 +21,6 @@ from driftwell.stores.redis import RedisStore
 from driftwell.stores.redis.rows import NARROW_TOGETHER
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs redis-server and redis-py")
-SPAWN = multiprocessing.get_context("spawn")
 WRITERS, ROWS, SIZE = 4, 1_000, 50
 # What stays when no row does: numbers that only count up, and the layout.
 COUNTERS = {"arrival", "stream", "layout", "rows", "early:number", "fallen"}
@@ -116,7 +115,7 @@ def test_arrivals_go_on_upwards_when_the_server_lost_all(clean: RedisServer, sto
     before = [store.append(make_batch(f"b{i}", [f"{i}"]), count_leaves).arrival or 0 for i in range(50)]
     assert before == sorted(set(before))
     clean.cli("FLUSHALL")
-    time.sleep(0.002)
+    time.sleep(0.06)  # numbers are milliseconds; batches that came faster than one each run ahead of the clock
     after = store.append(make_batch("b50", ["50"]), count_leaves).arrival or 0
     assert after > before[-1]
     assert store.read("m", None, *ALWAYS, after_arrival=before[-1]).num_rows == 1
@@ -265,8 +264,8 @@ def write_overlapping(url: str, writer: int, results) -> None:
 
 @pytest.mark.slow
 def test_four_writers_store_each_row_once(clean: RedisServer, store: RedisStore) -> None:
-    results = SPAWN.SimpleQueue()
-    writers = [SPAWN.Process(target=write_overlapping, args=(clean.url, w, results)) for w in range(WRITERS)]
+    results = WORKERS.SimpleQueue()
+    writers = [WORKERS.Process(target=write_overlapping, args=(clean.url, w, results)) for w in range(WRITERS)]
     for writer in writers:
         writer.start()
     stored, duplicate = zip(*(results.get() for _ in range(WRITERS)), strict=True)

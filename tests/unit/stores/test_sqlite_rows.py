@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pyarrow as pa
 import pytest
 
 from driftwell.errors import BadInput
-from driftwell.stores.base import AppendResult, Label, PredictionBatch
+from driftwell.stores import encoding
+from driftwell.stores.base import ROW_COLUMNS, AppendResult, Label, PredictionBatch
 from driftwell.stores.checks import ALWAYS, NOON, count_leaves, make_batch
-from driftwell.stores.sqlite import SQLiteStore, encoding
-from driftwell.stores.sqlite.encoding import SMALL_ROWS, columns_of, decode, decode_whole, encode
+from driftwell.stores.encoding import SMALL_ROWS, blank_rows, columns_of, decode, decode_whole, encode
+from driftwell.stores.sqlite import SQLiteStore
 
 
 @pytest.fixture
@@ -191,3 +193,21 @@ def test_rows_whose_features_are_gone_keep_their_outcome(store: SQLiteStore) -> 
     assert (rows["prediction_id"].to_pylist(), rows["true_label"].to_pylist()) == (["b"], ["1"])
     assert store.outcomes("m", "v1", *ALWAYS)["prediction_id"].to_pylist() == ["a", "b"]
     assert store.append(make_batch("b1", ["a"]), count_leaves).duplicate == 1
+
+
+@pytest.mark.parametrize("n", [3, SMALL_ROWS + 3])
+def test_blanked_rows_hold_nothing_and_the_others_stay(n: int) -> None:
+    features = [{"x": float(i), "name": f"person {i}"} for i in range(n - 1)]
+    given = make_batch("b", [f"id-{i}" for i in range(n)], features=[*features, None])
+    schema, message = encode(columns_of(given.rows))
+    once = blank_rows(schema, message, [0])
+    twice = blank_rows(schema, once, [0, 2])
+    for blanked, gone in ((once, [0]), (twice, [0, 2])):
+        rows = decode_whole(schema, [blanked]).to_pylist()
+        assert [row for i, row in enumerate(rows) if i not in gone] == [
+            row for i, row in enumerate(given.rows.to_pylist()) if i not in gone
+        ]
+        assert {value for i in gone for value in rows[i].values()} == {None}
+        stored = pa.ipc.open_stream(schema + (blanked if blanked[:1] == b"\xff" else zlib.decompress(blanked)))
+        whether = stored.read_all().column(len(ROW_COLUMNS)).to_pylist()  # features or none: always known
+        assert whether == [i not in gone for i in range(n - 1)] + [False]

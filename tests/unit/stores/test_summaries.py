@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from driftwell.stores.base import HOUR_US
-from driftwell.stores.sqlite.summaries import Hour, merge, outputs_of, summarise
+from driftwell.stores.summaries import Hour, merge, outputs_of, summarise
 
 
 def test_merged_hours_have_the_moments_of_all() -> None:

@@ -12,11 +12,8 @@ from driftwell.monitor.checks.context import CheckContext, Part
 from driftwell.monitor.windowing import Span, to_us
 from driftwell.results import MetricValue, Severity, Verdict
 from driftwell.stores.export import json_values
-from driftwell.stores.windows import oldest_rows
 
 __all__ = ["labelled_rows", "performance", "realized_performance"]
-
-COLUMNS = ("prediction", "score", "true_label")
 
 
 def performance(context: CheckContext, span: Span, table: Any) -> Part:
@@ -33,9 +30,8 @@ def performance(context: CheckContext, span: Span, table: Any) -> Part:
 
 def labelled_rows(context: CheckContext, start_us: int, end_us: int, *, limit: int | None = None) -> Any:
     """Prediction, score and label of the predictions of a span whose label is known; ``limit`` keeps the newest."""
-    return context.store.read(
-        context.model, context.version, start_us, end_us, columns=COLUMNS, labelled=True, limit=limit
-    )
+    # Not of the rows with features: a label may come when these are gone already.
+    return context.store.outcomes(context.model, context.version, start_us, end_us, labelled=True, limit=limit)
 
 
 def _labelled_rows_of(context: CheckContext, span: Span) -> Any:
@@ -45,7 +41,8 @@ def _labelled_rows_of(context: CheckContext, span: Span) -> Any:
     start, end = to_us(span.start), to_us(span.end)
     if span.records is None:
         return labelled_rows(context, start, end)
-    first = oldest_rows(context.store, context.model, context.version, start, end, span.records, columns=COLUMNS)
+    left = max(span.records - context.store.count(context.model, context.version, start + 1, end), 0)
+    first = context.store.outcomes(context.model, context.version, start, start + 1, limit=left)
     known = first.filter(first.column("true_label").is_valid())
     return pa.concat_tables([known, labelled_rows(context, start + 1, end)])
 

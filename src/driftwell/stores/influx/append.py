@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from driftwell.errors import BadInput
+from driftwell.stores.appending import check_hashes
 from driftwell.stores.base import ROW_COLUMNS, AppendResult, LeafBuilder, PredictionBatch
+from driftwell.stores.encoding import columns_of
 from driftwell.stores.influx.cells import Place, encode_schema, feature_lines
 from driftwell.stores.influx.client import Client
 from driftwell.stores.influx.labels import attach_waiting
@@ -22,7 +24,6 @@ from driftwell.stores.influx.lines import FIRST_US, LAST_US, field_text, key, na
 from driftwell.stores.influx.points import Arrived, Point, Stream, prediction_lines, rows_of
 from driftwell.stores.influx.process import SCHEMAS, Own
 from driftwell.stores.influx.retention import BATCHES, Horizon, horizon_of, reopen_slot
-from driftwell.stores.sqlite.encoding import columns_of
 
 __all__ = ["append_batch", "free_places"]
 
@@ -64,8 +65,7 @@ class _Sorted:
 
 def append_batch(own: Own, batch: PredictionBatch, leaves: LeafBuilder) -> AppendResult:
     """Store the rows of ``batch`` that are new; see ``PredictionStore.append``. The caller holds ``own.lock``."""
-    if len(batch.content_hash) != len(batch):
-        raise BadInput(f"{len(batch.content_hash)} content hashes for {len(batch)} rows")
+    check_hashes(batch)
     if not len(batch):
         return AppendResult(0)
     flat = columns_of(batch.rows)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from driftwell.errors import NotSupported, StoreError
 from driftwell.stores.influx.address import Address
 
-__all__ = ["Client", "Series"]
+__all__ = ["Client", "Pong", "Series"]
 
 WRITE_SECONDS, QUERY_SECONDS = 30.0, 120.0
 """How long the server may be silent before an attempt has failed."""
@@ -43,6 +44,13 @@ class Series(msgspec.Struct):
             return self.values.times, self.values.numbers
         times, numbers = zip(*self.values, strict=True)
         return np.array(times, dtype=np.int64), np.array(numbers, dtype=np.float64)
+
+
+class Pong(NamedTuple):
+    """What a server tells unasked: its version, and its clock to the second; None where it does not."""
+
+    version: str | None
+    time_us: int | None
 
 
 class _Numbers(list[list[Any]]):
@@ -160,13 +168,13 @@ class Client:
             for row in series.values
         ]
 
-    def ping(self) -> str:
-        """The server's version, empty where it does not tell."""
+    def ping(self) -> Pong:
+        """Whether the server answers, and what it tells of itself."""
         with self._exchange(_Request("GET", "/ping", None, {}, 10.0)) as answer:
             _read_all(answer, 10.0)
             if answer.status >= 300:
                 raise self._failure(answer.status, b"")
-            return answer.headers.get("X-Influxdb-Version") or ""
+            return Pong(answer.headers.get("X-Influxdb-Version") or None, _moment_us(answer.headers.get("Date")))
 
     def is_open_to_all(self) -> bool:
         """Whether the server answers who has not logged in."""
@@ -360,3 +368,10 @@ def _parts(answer: http.client.HTTPResponse) -> Iterator[bytes]:
         yield part
     if answer.length:
         raise http.client.IncompleteRead(b"", answer.length)
+
+
+def _moment_us(header: str | None) -> int | None:
+    try:
+        return None if header is None else round(parsedate_to_datetime(header).timestamp()) * 1_000_000
+    except ValueError:
+        return None

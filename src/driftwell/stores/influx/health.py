@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from driftwell.errors import StoreError
@@ -21,11 +22,12 @@ def describe(client: Client) -> dict[str, Any]:
         "bytes": None,
         "series": None,
         "retention_policies": {},
+        "server_time_us": None,
         "problems": [],
     }
     problems: list[str] = about["problems"]
     try:
-        about["server_version"] = client.ping() or None
+        about["server_version"] = client.ping().version
         policies = client.rows(f"SHOW RETENTION POLICIES ON {_identifier(client.address.database)}")
     except StoreError as exc:
         return about | {"problems": [str(exc)]}
@@ -44,6 +46,8 @@ def describe(client: Client) -> dict[str, Any]:
     about["series"] = _series(client)
     if about["series"] is not None and about["series"] > MANY_SERIES:
         problems.append(f"{about['series']:,} series: the server refuses new ones at max-series-per-database")
+    with suppress(StoreError):  # asked last: who reads it compares it with now
+        about["server_time_us"] = client.ping().time_us
     return about
 
 

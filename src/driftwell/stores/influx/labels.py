@@ -6,10 +6,9 @@ for the other's, so that at least one of them finds both.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from driftwell.errors import NotSupported
@@ -19,20 +18,13 @@ from driftwell.stores.influx.lines import bucket_of, field_text, key, literal, u
 from driftwell.stores.influx.points import PREDICTIONS, Point
 from driftwell.stores.influx.process import Own
 from driftwell.stores.influx.retention import LABELS, Horizon, horizon_of
+from driftwell.stores.labels import ANY_MODEL, Scored, decide
 
 __all__ = ["add_labels", "attach_waiting"]
 
 MOST_NAMED = 10
 """Ids named in one condition; for more it is faster to read all ids of a bucket and to choose here."""
 DELETES_TOGETHER = 100
-
-
-@dataclass(slots=True)
-class _Scored:
-    """The predictions of one id in one model: where they are, and the label they carry."""
-
-    points: list[Point] = field(default_factory=list)
-    true_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +38,21 @@ class _Waiting:
     time: int
 
 
-@dataclass(slots=True)
-class _Decided:
-    """What is to be written for some labels, and what they met."""
-
-    fates: list[str] = field(default_factory=list)
-    owners: list[str | None] = field(default_factory=list)
-    ambiguous: dict[str, list[str]] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-    early: list[int] = field(default_factory=list)
-
-
 def add_labels(own: Own, labels: Sequence[Label]) -> LabelCounts:
     """Attach or keep ``labels``; see ``PredictionStore.add_labels``. The caller holds ``own.lock``."""
     client = own.client
     ids = {label.prediction_id for label in labels}
     horizon = horizon_of(client)
-    decided = _decide(labels, _find_scored(client, ids, horizon), _find_waiting(client, ids))
-    client.write(decided.lines)
-    if decided.early:
-        kept = {labels[i].prediction_id: i for i in reversed(decided.early)}
-        client.write([_early_line(labels[i], own.number, own.next_time()) for i in decided.early])
+    waiting = _find_waiting(client, ids)
+    kept_already = {(name, w.model): w.true_label for name, found in waiting.items() for w in reversed(found)}
+    decided = decide(labels, _find_scored(client, ids, horizon), kept_already)
+    client.write([point.line(_label_fields(label.true_label, label.time_us)) for label, point in decided.attach])
+    if decided.keep:
+        kept = {labels[i].prediction_id: i for i in reversed(decided.keep)}
+        client.write([_early_line(labels[i], own.number, own.next_time()) for i in decided.keep])
         for i in _attach_overtaken(client, {name: labels[i] for name, i in kept.items()}, horizon):
             decided.fates[kept[i]] = "matched"
-    n = Counter(decided.fates)
-    counts = (n["matched"], n["early"], n["duplicate"], n["conflicting"])
-    return LabelCounts(*counts, decided.ambiguous, tuple(decided.fates), tuple(decided.owners))
+    return decided.counts()
 
 
 def attach_waiting(client: Client, model: str, points: Mapping[str, Point]) -> int:
@@ -79,41 +60,13 @@ def attach_waiting(client: Client, model: str, points: Mapping[str, Point]) -> i
     waiting = _find_waiting(client, points.keys())
     lines, used = [], []
     for prediction_id, found in waiting.items():
-        own = sorted((w for w in found if w.model in ("", model)), key=lambda w: w.time)
+        own = sorted((w for w in found if w.model in (ANY_MODEL, model)), key=lambda w: w.time)
         if own:
             lines.append(points[prediction_id].line(_label_fields(own[0].true_label, own[0].label_time_us)))
             used += own
     client.write(lines)
     _forget(client, used)
     return len(lines)
-
-
-def _decide(
-    labels: Sequence[Label], scored: dict[str, dict[str, _Scored]], waiting: dict[str, list[_Waiting]]
-) -> _Decided:
-    out = _Decided()
-    early = {(name, w.model): w.true_label for name, found in waiting.items() for w in reversed(found)}
-    for i, label in enumerate(labels):
-        models = scored.get(label.prediction_id, {})
-        named = {model: found for model, found in models.items() if label.model in (None, model)}
-        out.owners.append(next(iter(named)) if len(named) == 1 else None)
-        meant = next(iter(named.values()), None)
-        kept = (label.prediction_id, label.model or "")
-        if len(named) > 1:
-            out.ambiguous[label.prediction_id] = sorted(models)
-            out.fates.append("ambiguous")
-        elif meant is None and kept not in early:
-            early[kept] = label.true_label
-            out.early.append(i)
-            out.fates.append("early")
-        elif meant is not None and meant.true_label is None:
-            meant.true_label = label.true_label
-            out.lines += [point.line(_label_fields(label.true_label, label.time_us)) for point in meant.points]
-            out.fates.append("matched")
-        else:
-            stands = early[kept] if meant is None else meant.true_label
-            out.fates.append("duplicate" if stands == label.true_label else "conflicting")
-    return out
 
 
 def _attach_overtaken(client: Client, kept: dict[str, Label], horizon: Horizon) -> list[str]:
@@ -123,23 +76,23 @@ def _attach_overtaken(client: Client, kept: dict[str, Label], horizon: Horizon) 
         label = kept[prediction_id]
         meant = [found for model, found in models.items() if label.model in (None, model)]
         if len(meant) == 1 and meant[0].true_label is None:
-            client.write([p.line(_label_fields(label.true_label, label.time_us)) for p in meant[0].points])
+            client.write([p.line(_label_fields(label.true_label, label.time_us)) for p in meant[0].predictions])
             _forget(client, _find_waiting(client, [prediction_id])[prediction_id])
             out.append(prediction_id)
     return out
 
 
-def _find_scored(client: Client, ids: Collection[str], horizon: Horizon) -> dict[str, dict[str, _Scored]]:
+def _find_scored(client: Client, ids: Collection[str], horizon: Horizon) -> dict[str, dict[str, Scored[Point]]]:
     """``{id: {model: what is known}}`` of the predictions with these ids."""
     buckets: dict[str, list[str]] = {}
     for prediction_id in ids:
         buckets.setdefault(bucket_of(prediction_id), []).append(prediction_id)
-    scored: dict[str, dict[str, _Scored]] = {}
+    scored: dict[str, dict[str, Scored[Point]]] = {}
     for row in _predictions(client, buckets, horizon):
         prediction_id, model = row["prediction_id"], untag(row["model"])
         if prediction_id in ids:
-            found = scored.setdefault(prediction_id, {}).setdefault(model, _Scored())
-            found.points.append(Point(model, untag(row["version"]), row["slot"], row["time"], prediction_id))
+            found = scored.setdefault(prediction_id, {}).setdefault(model, Scored())
+            found.predictions.append(Point(model, untag(row["version"]), row["slot"], row["time"], prediction_id))
             found.true_label = found.true_label if row["true_label"] is None else row["true_label"]
     return scored
 

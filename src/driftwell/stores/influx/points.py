@@ -14,7 +14,7 @@ from driftwell.stores.base import ROW_COLUMNS
 from driftwell.stores.influx.cells import UNWRITABLE, Place
 from driftwell.stores.influx.client import Client
 from driftwell.stores.influx.lines import FIRST_US, LAST_US, bucket_of, field_text, key, tag, tag_literal, where
-from driftwell.stores.sqlite.summaries import outputs_of
+from driftwell.stores.summaries import outputs_of
 
 __all__ = ["PREDICTIONS", "Arrived", "Point", "Stream", "prediction_lines", "read_float", "rows_of", "window"]
 

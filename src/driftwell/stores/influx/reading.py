@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, overload
+from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
 from driftwell.errors import FormatError
 from driftwell.stores.base import ROW_COLUMNS, PredictionBatch
+from driftwell.stores.encoding import public_names, unite
 from driftwell.stores.influx.cells import Rows, decode_schema, read_features
 from driftwell.stores.influx.client import Client
 from driftwell.stores.influx.lines import FIRST_US, LAST_US, tag_literal, untag, where
 from driftwell.stores.influx.points import PREDICTIONS, Stream, read_float, rows_of, window
 from driftwell.stores.influx.process import SCHEMAS
 from driftwell.stores.influx.retention import BATCHES, Horizon, horizon_of
-from driftwell.stores.sqlite.encoding import ROW_TYPES, public_names, unite
+from driftwell.stores.reading import HEAD, OUTCOME_COLUMNS, choose_columns, moments, recent_row
 
-__all__ = ["StoredBatches", "Window", "find_batches", "find_rows", "read_outcomes", "read_recent", "read_rows"]
+__all__ = ["Window", "find_batches", "find_rows", "load_batch", "read_outcomes", "read_recent", "read_rows"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = ("prediction", "probability", "segment", "entity_id", "metadata", "invalid")
-_JSON_COLUMNS = ("prediction", "probability", "metadata", "invalid")
-_HEAD = ("version", *ROW_COLUMNS, "true_label", "label_time")
 _WHICH = ("prediction_id", "arrival", "position", "true_label", "label_time_us", "schema")
 _NUMBERS = ("score", "score_text", "latency_seconds", "latency_seconds_text")
-_OUTCOME_COLUMNS = (
-    *("prediction_id", "timestamp", "version", "prediction", "score"),
-    *("segment", "entity_id", "latency_seconds", "true_label", "label_time"),
-)
 
 Row = dict[str, Any]
 
@@ -87,16 +79,13 @@ def read_rows(client: Client, stream: Stream, wanted: Window, columns: Collectio
     ]  # fmt: skip
     rows = find_rows(client, stream, wanted, fields)
     features = _features(client, stream.model, rows, asked)
-    everything = _row_columns(rows) | {name: features.column(name) for name in features.column_names}
-    ordered = dict.fromkeys([*_HEAD, *everything] if columns is None else columns)
-    return pa.table({name: everything[name] for name in ordered if name in everything})
+    return choose_columns([_row_columns(rows), features], columns)
 
 
 def read_outcomes(client: Client, stream: Stream, wanted: Window) -> pa.Table:
     """The narrow columns in event-time order; see ``PredictionStore.outcomes``."""
     rows = find_rows(client, stream, wanted, ["prediction", "segment", "entity_id", *_NUMBERS])
-    everything = _row_columns(rows)
-    return pa.table({name: everything[name] for name in _OUTCOME_COLUMNS})
+    return _row_columns(rows).select(OUTCOME_COLUMNS)
 
 
 def read_recent(client: Client, stream: Stream, n: int, after_arrival: int) -> list[Row]:
@@ -128,31 +117,13 @@ def find_batches(client: Client, model: str, version: str) -> list[_Batch]:
     return sorted(found, key=lambda batch: (batch.arrival, batch.batch_id))
 
 
-class StoredBatches(Sequence[PredictionBatch]):
-    """Batches of one model version, each read when it is asked for: a long history needs no memory."""
-
-    def __init__(self, client: Client, model: str, version: str, batches: Sequence[_Batch]) -> None:
-        self._client, self._model, self._version, self._batches = client, model, version, batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    @overload
-    def __getitem__(self, index: int) -> PredictionBatch: ...
-    @overload
-    def __getitem__(self, index: slice) -> StoredBatches: ...
-    def __getitem__(self, index: int | slice) -> PredictionBatch | StoredBatches:
-        if isinstance(index, slice):
-            return StoredBatches(self._client, self._model, self._version, self._batches[index])
-        return _load(self._client, self._model, self._version, self._batches[index])
-
-
-def _load(client: Client, model: str, version: str, batch: _Batch) -> PredictionBatch:
+def load_batch(client: Client, model: str, version: str, batch: _Batch) -> PredictionBatch:
+    """A stored batch as it was appended, without the rows that were not new then; without any where they are gone."""
     wanted = Window(batch.first // 1000, batch.last // 1000 + 1, also=(f"arrival = {batch.arrival}",))
     found = find_rows(client, Stream(model, version), wanted, [*_TEXTS, *_NUMBERS, "content_hash", "batch_id"])
     rows = [row for row in found if row["batch_id"] == batch.batch_id]
     rows.sort(key=lambda row: row["position"])
-    table = pa.table({name: column for name, column in _row_columns(rows).items() if name in ROW_COLUMNS})
+    table = _row_columns(rows).select(ROW_COLUMNS)
     parts = list(_structs(client, model, rows))
     if len(parts) == 1 and len(parts[0][0]) == len(rows):
         features = parts[0][1]
@@ -184,10 +155,10 @@ def _ordered(rows: Iterable[Row], wanted: Window) -> list[Row]:
     return kept
 
 
-def _row_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
+def _row_columns(rows: Sequence[Row]) -> pa.Table:
     """The columns that are not features. A text that was not asked for is null."""
-    times = pa.array([row["time"] // 1000 for row in rows], pa.int64()).cast(ROW_TYPES["timestamp"])
-    label_times = pa.array([row["label_time_us"] for row in rows], pa.int64()).cast(ROW_TYPES["timestamp"])
+    times = moments([row["time"] // 1000 for row in rows])
+    label_times = moments([row["label_time_us"] for row in rows])
     texts = {
         name: pa.array([row.get(name) for row in rows], pa.string())
         for name in ("prediction_id", *_TEXTS, "true_label")
@@ -197,7 +168,7 @@ def _row_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
     }
     versions = {"version": pa.array([untag(row["version"]) for row in rows], pa.string())}
     columns = versions | texts | numbers | {"timestamp": times, "label_time": label_times}
-    return {name: columns[name] for name in _HEAD}
+    return pa.table({name: columns[name] for name in HEAD})
 
 
 def _schemas(client: Client, rows: Sequence[Row]) -> dict[str, pa.Schema]:
@@ -263,10 +234,7 @@ def _features(client: Client, model: str, rows: Sequence[Row], asked: set[str] |
 
 
 def _recent_row(model: str, row: Row, features: Row | None) -> Row:
-    decoded = {name: None if row[name] is None else msgspec.json.decode(row[name]) for name in _JSON_COLUMNS}
-    plain = {name: row[name] for name in ("prediction_id", "segment", "entity_id")}
+    kept = {name: row[name] for name in ("prediction_id", *_TEXTS, "true_label")}
     numbers = {name: read_float(row, name) for name in ("score", "latency_seconds")}
-    label = None if row["true_label"] is None else msgspec.json.decode(row["true_label"])
-    about = {"model": model, "version": untag(row["version"]), "true_label": label, "features": features or {}}
-    moment = {"timestamp": _EPOCH + timedelta(microseconds=row["time"] // 1000)}
-    return decoded | plain | numbers | about | moment
+    about = {"version": untag(row["version"]), "features": features}
+    return recent_row(kept | numbers | about, model=model, time_us=row["time"] // 1000)

@@ -18,6 +18,7 @@ from driftwell.stores.base import (
     PredictionBatch,
     Pruned,
 )
+from driftwell.stores.batches import StoredBatches
 from driftwell.stores.influx import health, reading, summaries
 from driftwell.stores.influx.address import parse_address
 from driftwell.stores.influx.append import append_batch
@@ -26,7 +27,7 @@ from driftwell.stores.influx.points import Stream
 from driftwell.stores.influx.process import Own
 from driftwell.stores.influx.retention import announce, slots_to_sweep, sweep_slot
 from driftwell.stores.influx.writers import claim_number, release
-from driftwell.stores.sqlite.labels import check_labels
+from driftwell.stores.labels import check_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,10 +109,17 @@ class InfluxStore:
         return reading.read_rows(self._own.client, Stream(model, version), window, columns)
 
     def outcomes(
-        self, model: str, version: str | None, start_us: int, end_us: int, *, limit: int | None = None
+        self,
+        model: str,
+        version: str | None,
+        start_us: int,
+        end_us: int,
+        *,
+        labelled: bool | None = None,
+        limit: int | None = None,
     ) -> pa.Table:
         """Predictions and labels of ``[start_us, end_us)`` in event-time order, without features."""
-        window = reading.Window(start_us, end_us, limit=limit, with_features=False)
+        window = reading.Window(start_us, end_us, labelled=labelled, limit=limit, with_features=False)
         return reading.read_outcomes(self._own.client, Stream(model, version), window)
 
     def count(self, model: str, version: str | None, start_us: int, end_us: int) -> int:
@@ -141,8 +149,9 @@ class InfluxStore:
 
         In which bins they are counted is known to the ledger alone, so ``edges_id_not`` leaves out none.
         """
-        found = reading.find_batches(self._own.client, model, version)
-        return reading.StoredBatches(self._own.client, model, version, found)
+        client = self._own.client
+        found = reading.find_batches(client, model, version)
+        return StoredBatches(lambda batch: reading.load_batch(client, model, version, batch), found)
 
     def models(self) -> list[tuple[str, str, int, int]]:
         """``(model, version, predictions, last event time)`` of everything that has rows, by name."""

@@ -15,18 +15,18 @@ import pyarrow as pa
 from psycopg import errors
 
 from driftwell.errors import StoreError
+from driftwell.stores.appending import AppliedError, KnownRowsError, check_size, new_rows
 from driftwell.stores.base import ROW_COLUMNS, AppendResult, Leaf, LeafBuilder, PredictionBatch
+from driftwell.stores.encoding import columns_of, encode
+from driftwell.stores.keys import first_key
+from driftwell.stores.leaves import leaves_of_batch
 from driftwell.stores.postgres.connection import Connection, Database, fetch, fetch_value
 from driftwell.stores.postgres.copying import binary_rows
 from driftwell.stores.postgres.labels import attach_early, attach_from
 from driftwell.stores.postgres.leaves import add_leaves
 from driftwell.stores.postgres.streams import add_stream, find_streams, lock_for_append
 from driftwell.stores.postgres.summaries import add_hours
-from driftwell.stores.sqlite.append import _check_size, _new_rows
-from driftwell.stores.sqlite.encoding import columns_of, encode
-from driftwell.stores.sqlite.leaves import StoredLeaf
-from driftwell.stores.sqlite.streams import first_key
-from driftwell.stores.sqlite.summaries import Hour, outputs_of, summarise
+from driftwell.stores.summaries import Hour, outputs_of, summarise
 
 __all__ = ["append_batch"]
 
@@ -54,7 +54,7 @@ class _Prepared:
 
 def append_batch(database: Database, batch: PredictionBatch, leaves: LeafBuilder) -> AppendResult:
     """Store the rows of ``batch`` that are new; see ``PredictionStore.append``."""
-    _check_size(batch)
+    check_size(batch)
     if not len(batch):
         return AppendResult(0)
     flat = columns_of(batch.rows)
@@ -62,25 +62,17 @@ def append_batch(database: Database, batch: PredictionBatch, leaves: LeafBuilder
     hashes: list[int] = batch.content_hash.tolist()
     known: dict[str, int] = {}
     for _ in range(MOST_TRIES):
-        fresh, duplicate = _new_rows(ids, hashes, known)
+        fresh, duplicate = new_rows(ids, hashes, known)
         whole = len(fresh) == len(batch)
         ready = _prepare(batch if whole else batch.take(fresh), flat if whole else flat.take(fresh), leaves)
         counts = AppendResult(len(fresh), duplicate, len(batch) - len(fresh) - duplicate)
         try:
             return _store(database, ready, counts)
-        except _AppliedError:
+        except AppliedError:
             return AppendResult(0, duplicate=len(batch))
-        except _KnownRowsError:
+        except KnownRowsError:
             known = _known_hashes(database, batch, ids)
     raise StoreError(f"others keep storing rows of the same ids in {database.address.url}: nothing of this was stored")
-
-
-class _AppliedError(Exception):
-    """A batch of this id was stored before."""
-
-
-class _KnownRowsError(Exception):
-    """Some of the rows believed to be new are stored already."""
 
 
 def _known_hashes(database: Database, batch: PredictionBatch, ids: Sequence[str]) -> dict[str, int]:
@@ -131,7 +123,7 @@ def _store(database: Database, ready: _Prepared, counts: AppendResult) -> Append
         ((*found,),) = fetch(connection, _PLACE, names)
         place = _Place(*found)
         if place.is_applied:
-            raise _AppliedError
+            raise AppliedError
         stream = add_stream(connection, batch.model, batch.version) if place.stream is None else place.stream
         schema = _add_schema(connection, digest, ready.schema) if place.schema is None else place.schema
         first, arrival = first_key(place.arrival), place.arrival
@@ -143,11 +135,10 @@ def _store(database: Database, ready: _Prepared, counts: AppendResult) -> Append
                 if not len(batch):
                     return counts
                 _add_rows(connection, stream, arrival, schema, ready)
-                covers = frozenset((arrival,))
-                add_leaves(connection, stream, [StoredLeaf(leaf, arrival, arrival, covers) for leaf in ready.leaves])
+                add_leaves(connection, stream, leaves_of_batch(ready.leaves, arrival))
                 add_hours(connection, stream, arrival, ready.hours)
         except errors.UniqueViolation as exc:  # a batch of another model with the same id, stored at this moment
-            raise _AppliedError from exc
+            raise AppliedError from exc
         keys = (first, first + len(batch) - 1)
         matched = attach_early(connection, batch.model, keys) if place.early_labels else 0
         matched += attach_from(connection, place.others, keys) if place.others else 0
@@ -172,7 +163,7 @@ def _add_predictions(connection: Connection, stream: int, first: int, ready: _Pr
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.write(rows)
     except errors.UniqueViolation as exc:
-        raise _KnownRowsError from exc
+        raise KnownRowsError from exc
 
 
 def _add_rows(connection: Connection, stream: int, arrival: int, schema: int, ready: _Prepared) -> None:

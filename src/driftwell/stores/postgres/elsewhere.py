@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from driftwell.stores.base import Leaf
+from driftwell.stores.leaves import StoredLeaf
 from driftwell.stores.postgres.connection import Connection, fetch, fetch_value
 from driftwell.stores.postgres.leaves import add_leaves
 from driftwell.stores.postgres.streams import add_stream, find_streams, lock_leaves, lock_model
-from driftwell.stores.sqlite.leaves import StoredLeaf
 
 __all__ = ["counted_batches", "newest_arrival", "put_leaves", "swap_leaves"]
 

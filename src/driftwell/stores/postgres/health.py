@@ -18,6 +18,7 @@ _SETTINGS = {
     "synchronous_commit": "synchronous_commit is off: a crash of the server loses what was stored last; switch it on",
     "autovacuum": "autovacuum is off: pruned rows keep their space and queries grow slow; switch it on",
 }
+_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
@@ -42,6 +43,7 @@ def describe(connection: Connection, address: Address) -> dict[str, Any]:
         "integrity": "ok" if not invalid else f"not valid: {', '.join(invalid)}; REINDEX them",
         "schema": address.schema,
         "problems": _problems(connection, invalid),
+        "server_time_us": fetch_value(connection, _CLOCK),  # asked last: who reads it compares it with now
     }
 
 

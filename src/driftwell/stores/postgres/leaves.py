@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from driftwell.stores.base import Leaf
+from driftwell.stores.leaves import MergeStates, StoredLeaf, as_one
 from driftwell.stores.postgres.connection import Connection, Database, fetch, fetch_value
 from driftwell.stores.postgres.streams import find_streams, lock_leaves
 from driftwell.stores.postgres.summaries import seal_hours
-from driftwell.stores.sqlite.leaves import MergeStates, StoredLeaf, as_one
 
 __all__ = ["add_leaves", "find_leaves", "get_mark", "seal_leaves"]
 

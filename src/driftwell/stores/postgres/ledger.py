@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Json
 
 from driftwell.errors import BadInput
 from driftwell.stores.base import Leaf, LeafBuilder, Loss, Notice
+from driftwell.stores.documents import brief, check_settled, is_running, window_end_us
+from driftwell.stores.leaves import MergeStates, merge_states
 from driftwell.stores.postgres import elsewhere, health, retention
 from driftwell.stores.postgres import leaves as leaf_rows
 from driftwell.stores.postgres.connection import Connection, Database, fetch, fetch_value, lock
 from driftwell.stores.postgres.rebuild import rebuild_leaves
 from driftwell.stores.postgres.streams import lock_model
-from driftwell.stores.sqlite.leaves import MergeStates, merge_states
-from driftwell.stores.sqlite.ledger import _brief
 
 __all__ = ["PostgresLedger"]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _PUT_RUN = (
     "INSERT INTO runs (run_id, model, at_us, document) VALUES (%s, %s, %s, %s) ON CONFLICT (run_id) DO UPDATE SET"
@@ -167,14 +164,13 @@ class PostgresLedger:
     # checks
     def put_check(self, check: dict[str, Any]) -> None:
         """Record a check; one of the same id is replaced."""
-        end_us = (datetime.fromisoformat(check["window"]["end"]) - _EPOCH) // timedelta(microseconds=1)
         names = (check["check_id"], check["model"], check["version"])
         sql = (
             "INSERT INTO checks (check_id, model, version, end_us, brief, document) VALUES (%s, %s, %s, %s, %s, %s)"
             " ON CONFLICT (check_id) DO UPDATE SET model = excluded.model, version = excluded.version,"
             " end_us = excluded.end_us, brief = excluded.brief, document = excluded.document"
         )
-        self._write(sql, (*names, end_us, Json(_brief(check)), Json(check)))
+        self._write(sql, (*names, window_end_us(check), Json(brief(check)), Json(check)))
 
     def checks(
         self,
@@ -252,8 +248,7 @@ class PostgresLedger:
         self, key: str, *, state: str, now_us: int, retry_at_us: int | None = None, error: str | None = None
     ) -> None:
         """Record an attempt; sent and dead are final. Without ``retry_at_us`` a retry is due at once."""
-        if state not in ("sent", "retry", "dead"):
-            raise BadInput(f"state must be 'sent', 'retry' or 'dead', got {state!r}")
+        check_settled(state)
         sql = (
             "UPDATE outbox SET state = %s, attempts = attempts + 1, due_us = %s, changed_us = %s, error = %s"
             " WHERE key = %s AND state IN ('waiting', 'retry')"
@@ -278,7 +273,7 @@ class PostgresLedger:
         with self.database.write() as connection:
             lock(connection, f"runs/{run['model']}")
             for (other,) in fetch(connection, "SELECT document FROM runs WHERE model = %s", (run["model"],)):
-                if other["targets"] and other["state"] in ("requested", "running"):
+                if is_running(other):
                     return str(other["id"])
             connection.execute(_PUT_RUN, (run["id"], run["model"], run["at_us"], Json(run)))
         return None

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import pyarrow as pa
-
-from driftwell.stores.base import ROW_COLUMNS, Pruned
+from driftwell.stores.base import Pruned
+from driftwell.stores.encoding import blank_rows
+from driftwell.stores.keys import arrival_of, first_key, row_of
 from driftwell.stores.postgres.connection import Connection, Database, fetch, fetch_value
 from driftwell.stores.postgres.streams import lock_for_deletion, lock_for_pruning
-from driftwell.stores.sqlite.encoding import _read_messages, encode
-from driftwell.stores.sqlite.streams import MOST_ROWS, ROW_BITS, first_key
 
-__all__ = ["blank_rows", "delete_predictions", "prune", "prune_history"]
+__all__ = ["delete_predictions", "prune", "prune_history"]
 
 BATCHES_TOGETHER = 50
 """Batches that one transaction takes away or rewrites."""
@@ -60,27 +57,20 @@ def prune_history(database: Database, before_us: int) -> int:
     )
 
 
-def blank_rows(schema: bytes, message: bytes, rows: Sequence[int]) -> bytes:
-    """A rows message in which these rows hold nothing any more; the others stay where they are."""
-    table = _read_messages(schema, [message], []).combine_chunks()
-    index = np.arange(table.num_rows)
-    kept = table.take(pa.array(index, mask=np.isin(index, list(rows))))
-    at = len(ROW_COLUMNS)  # whether there were features: never null
-    has_features = kept.column(at).fill_null(False)
-    return encode(kept.set_column(at, table.schema.field(at), has_features))[1]
-
-
 def _prune_rows(database: Database, before_us: int) -> int:
     sql = (
         "WITH old AS (SELECT arrival FROM batch_rows WHERE arrived_us < %s ORDER BY arrived_us LIMIT %s)"
-        " DELETE FROM batch_rows r USING old WHERE r.arrival = old.arrival RETURNING r.n"
+        " DELETE FROM batch_rows r USING old WHERE r.arrival = old.arrival RETURNING r.arrival"
     )
+    count = "SELECT count(*) FROM predictions WHERE key >= %s AND key < %s"
     rows = 0
     while True:
         with database.write() as connection:
             lock_for_pruning(connection)
             found = fetch(connection, sql, (before_us, BATCHES_TOGETHER))
-        rows += sum([int(n) for (n,) in found])
+            # Not the rows that the message had: some may have been deleted before.
+            spans = [(first_key(arrival), first_key(arrival + 1)) for (arrival,) in found]
+            rows += sum([int(fetch_value(connection, count, span)) for span in spans])
         if len(found) < BATCHES_TOGETHER:
             return rows
 
@@ -93,11 +83,11 @@ def _prune_predictions(database: Database, before_us: int) -> tuple[int, int]:
             lock_for_pruning(connection)
             found = fetch(connection, old, (before_us, BATCHES_TOGETHER))
             for (arrival,) in found:
-                gone = fetch(connection, "DELETE FROM batch_rows WHERE arrival = %s RETURNING n", (arrival,))
-                rows += sum(n for (n,) in gone)
+                had_rows = connection.execute("DELETE FROM batch_rows WHERE arrival = %s", (arrival,)).rowcount
                 keys = (first_key(arrival), first_key(arrival + 1))
                 connection.execute("DELETE FROM labels WHERE key >= %s AND key < %s", keys)
-                predictions += connection.execute("DELETE FROM predictions WHERE key >= %s AND key < %s", keys).rowcount
+                n = connection.execute("DELETE FROM predictions WHERE key >= %s AND key < %s", keys).rowcount
+                rows, predictions = rows + n * had_rows, predictions + n
             connection.execute("UPDATE batches SET pruned = true WHERE arrival = ANY(%s)", ([a for (a,) in found],))
         if len(found) < BATCHES_TOGETHER:
             return rows, predictions
@@ -116,7 +106,7 @@ def _find_predictions(
         for key, prediction_id in (
             fetch(connection, sql.format(column=column), (values, model, model)) if values else ()
         ):
-            found.setdefault(key >> ROW_BITS, {})[key] = prediction_id
+            found.setdefault(arrival_of(key), {})[key] = prediction_id
     return found
 
 
@@ -132,7 +122,7 @@ def _delete_from_batch(connection: Connection, arrival: int, keys: list[int]) ->
         " FOR UPDATE OF r"
     )
     for schema, message in fetch(connection, stored, (arrival,)):
-        blanked = blank_rows(schema, message, [key & (MOST_ROWS - 1) for key in keys])
+        blanked = blank_rows(schema, message, [row_of(key) for key in keys])
         connection.execute("UPDATE batch_rows SET message = %s WHERE arrival = %s", (blanked, arrival))
     return deleted
 

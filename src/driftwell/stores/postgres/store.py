@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from driftwell.errors import MissingDependency
 from driftwell.stores.base import AppendResult, Capabilities, Label, LabelCounts, LeafBuilder, PredictionBatch, Pruned
+from driftwell.stores.batches import StoredBatches
+from driftwell.stores.labels import check_labels
+from driftwell.stores.reading import Window
 
 try:
     import psycopg  # noqa: F401 - asked for here, so that its absence has one clear answer
@@ -19,8 +22,6 @@ from driftwell.stores.postgres.connection import Database
 from driftwell.stores.postgres.labels import add_labels
 from driftwell.stores.postgres.ledger import PostgresLedger
 from driftwell.stores.postgres.streams import find_streams, lock_for_labels
-from driftwell.stores.sqlite.labels import check_labels
-from driftwell.stores.sqlite.rows import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,11 +103,20 @@ class PostgresStore(PostgresLedger):
             return rows.read_rows(connection, model, version, window, columns)
 
     def outcomes(
-        self, model: str, version: str | None, start_us: int, end_us: int, *, limit: int | None = None
+        self,
+        model: str,
+        version: str | None,
+        start_us: int,
+        end_us: int,
+        *,
+        labelled: bool | None = None,
+        limit: int | None = None,
     ) -> pa.Table:
         """Predictions and labels of ``[start_us, end_us)`` in event-time order, without features."""
         with self.database.read() as connection:
-            return rows.read_outcomes(connection, model, version, Window(start_us, end_us, limit=limit))
+            return rows.read_outcomes(
+                connection, model, version, Window(start_us, end_us, labelled=labelled, limit=limit)
+            )
 
     def count(self, model: str, version: str | None, start_us: int, end_us: int) -> int:
         """Number of predictions in the window."""
@@ -144,7 +154,12 @@ class PostgresStore(PostgresLedger):
         with self.database.read() as connection:
             streams = find_streams(connection, model, version)
             arrivals = [a for stream in streams for a in rows.find_batches(connection, stream, edges_id_not)]
-        return rows.StoredBatches(self.database, model, version, arrivals)
+
+        def load(arrival: int) -> PredictionBatch:
+            with self.database.read() as connection:
+                return rows.load_batch(connection, model, version, arrival)
+
+        return StoredBatches(load, arrivals)
 
     def batch_index(self, model: str, version: str) -> list[tuple[int, str]]:
         """``(arrival, batch_id)`` of the stored batches that have feature rows, oldest first."""

@@ -1,4 +1,4 @@
-"""Counts and outputs by hour: what totals, hourly lists and counts of a window are made of."""
+"""Counts and outputs by hour, as they are stored."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from typing import Any
 
-from driftwell.stores.base import HOUR_US
+from driftwell.stores.keys import first_key
 from driftwell.stores.postgres.connection import Connection, Database, fetch, fetch_value
 from driftwell.stores.postgres.streams import find_streams, lock_leaves
-from driftwell.stores.sqlite.streams import first_key
-from driftwell.stores.sqlite.summaries import Hour, _finite, _output, merge
+from driftwell.stores.summaries import Hour, hourly_of, merge, totals_of, whole_hours
 
 __all__ = ["add_hours", "count_window", "hourly_outputs", "list_models", "newest_window", "seal_hours", "totals"]
 
@@ -29,17 +28,10 @@ def add_hours(connection: Connection, stream: int, arrival: int, hours: dict[int
 
 
 def totals(connection: Connection, model: str, version: str | None, after_arrival: int) -> dict[str, Any]:
-    """The dict of ``PredictionStore.totals``; ``std`` is the sample's (n - 1), None below two values."""
+    """See ``PredictionStore.totals``."""
     streams = find_streams(connection, model, version)
     hours = [hour for stream in streams for _, hour in _hours(connection, stream, after_arrival)]
-    whole = merge(hours) if hours else None
-    return {
-        "predictions": whole.n if whole else 0,
-        "labels": _count_labels(connection, list(streams), after_arrival),
-        "first_us": whole.first_us if whole else None,
-        "last_us": whole.last_us if whole else None,
-        "output": _output(whole),
-    }
+    return totals_of(hours, _count_labels(connection, list(streams), after_arrival))
 
 
 def hourly_outputs(
@@ -50,14 +42,13 @@ def hourly_outputs(
     for stream in find_streams(connection, model, version) if hours > 0 else ():
         for hour_us, hour in _hours(connection, stream, after_arrival, newest=hours):
             found.setdefault(hour_us, []).append(hour)
-    merged = {hour_us: merge(found[hour_us]) for hour_us in sorted(found)[-hours:]}
-    return {hour_us: (hour.n, _finite(hour.mean)) for hour_us, hour in merged.items()}
+    return hourly_of(found, hours)
 
 
 def count_window(connection: Connection, model: str, version: str | None, start_us: int, end_us: int) -> int:
     """Predictions with event time in ``[start, end)``: whole hours from summaries, the rest from an index."""
     streams = list(find_streams(connection, model, version))
-    first, last = -(-start_us // HOUR_US) * HOUR_US, end_us // HOUR_US * HOUR_US
+    first, last = whole_hours(start_us, end_us)
     if first >= last:
         return _count(connection, streams, start_us, end_us)
     whole = "SELECT coalesce(sum(n), 0)::bigint FROM hourly WHERE stream = ANY(%s) AND hour_us >= %s AND hour_us < %s"

@@ -19,13 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from driftwell.errors import BadInput
+from driftwell.stores.appending import check_hashes, new_rows
 from driftwell.stores.base import HOUR_US, AppendResult, LeafBuilder, PredictionBatch
+from driftwell.stores.encoding import columns_of
 from driftwell.stores.redis.hours import pack_hour
 from driftwell.stores.redis.server import LAYOUT, OutOfMemoryError, Server
 from driftwell.stores.redis.streams import stream_name
 from driftwell.stores.redis.values import encode_narrow, encode_rows, pack_hashes, pack_ids, read_hashes
-from driftwell.stores.sqlite.encoding import columns_of
-from driftwell.stores.sqlite.summaries import outputs_of, summarise
+from driftwell.stores.summaries import outputs_of, summarise
 
 __all__ = ["Attempts", "append_batch"]
 
@@ -78,7 +79,7 @@ def append_batch(
     hashes: list[int] = batch.content_hash.tolist()
     known: dict[str, int] = {}
     while True:
-        fresh, duplicate = _new_rows(ids, hashes, known)
+        fresh, duplicate = new_rows(ids, hashes, known)
         attempt, token = _Attempt(fresh, duplicate), os.urandom(TOKEN_BYTES)
         whole = len(fresh) == len(batch)
         new = batch if whole else batch.take(fresh)
@@ -156,20 +157,4 @@ def _check_size(batch: PredictionBatch, max_rows: int) -> None:
         raise BadInput(
             f"a batch of {len(batch):,} rows does not fit: this store keeps {max_rows:,}; split it or raise max_rows"
         )
-    if len(batch.content_hash) != len(batch):
-        raise BadInput(f"{len(batch.content_hash)} content hashes for {len(batch)} rows")
-
-
-def _new_rows(ids: Sequence[str], hashes: Sequence[int], known: dict[str, int]) -> tuple[npt.NDArray[np.int64], int]:
-    """Positions of the rows neither known nor repeated, and how many of the others have the same content."""
-    if not known and len(set(ids)) == len(ids):
-        return np.arange(len(ids), dtype=np.int64), 0
-    first = dict(known)
-    fresh, duplicate = [], 0
-    for i, (prediction_id, content) in enumerate(zip(ids, hashes, strict=True)):
-        if prediction_id not in first:
-            first[prediction_id] = content
-            fresh.append(i)
-        elif first[prediction_id] == content:
-            duplicate += 1
-    return np.array(fresh, dtype=np.int64), duplicate
+    check_hashes(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from driftwell.errors import StoreError
 from driftwell.stores.base import ROW_COLUMNS, PredictionBatch, Pruned
+from driftwell.stores.encoding import ROW_TYPES, columns_of, decode_whole, no_rows
 from driftwell.stores.redis.rows import NARROW_TOGETHER, ChangedError, stored_schema, until_stable
 from driftwell.stores.redis.server import CLEAN_ROWS, Server
 from driftwell.stores.redis.streams import all_streams, find_streams
@@ -23,34 +24,10 @@ from driftwell.stores.redis.values import (
     read_hashes,
     read_ids,
 )
-from driftwell.stores.sqlite.encoding import ROW_TYPES, columns_of, decode_whole
 
-__all__ = ["StoredBatches", "batch_index", "delete_predictions", "prune"]
+__all__ = ["batch_index", "delete_predictions", "load_batch", "prune"]
 
 MOST_TURNS = 10
-
-
-class StoredBatches(Sequence[PredictionBatch]):
-    """Batches of one model version, each read when it is asked for: a long history needs no memory.
-
-    One whose rows are gone by then comes without any.
-    """
-
-    def __init__(self, server: Server, model: str, version: str, index: Sequence[tuple[int, str]]) -> None:
-        self._server, self._model, self._version = server, model, version
-        self._index = index
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    @overload
-    def __getitem__(self, index: int) -> PredictionBatch: ...
-    @overload
-    def __getitem__(self, index: slice) -> StoredBatches: ...
-    def __getitem__(self, index: int | slice) -> PredictionBatch | StoredBatches:
-        if isinstance(index, slice):
-            return StoredBatches(self._server, self._model, self._version, self._index[index])
-        return _load_batch(self._server, self._model, self._version, *self._index[index])
 
 
 def batch_index(server: Server, model: str, version: str) -> list[tuple[int, str]]:
@@ -60,6 +37,16 @@ def batch_index(server: Server, model: str, version: str) -> list[tuple[int, str
         ids = server.ask("hgetall", server.key(f"s{stream}:featured"))
         found += [(int(arrival), batch_id.decode()) for arrival, batch_id in ids.items()]
     return sorted(found)
+
+
+def load_batch(server: Server, model: str, version: str, arrival: int, batch_id: str) -> PredictionBatch:
+    """A stored batch as it was appended, without the rows that were deleted since; without any where they are gone."""
+    (arrived_us, ids, hashes, _), (narrow, message, schema, _) = _whole(server, arrival)
+    wording = None if None in (ids, narrow, message) else stored_schema(server, schema, [arrival])
+    if wording is None:
+        return PredictionBatch(batch_id, model, version, no_rows(), np.zeros(0, dtype=np.int64), int(arrived_us or 0))
+    rows = _joined(read_ids(ids), narrow, decode_whole(wording, [message]))
+    return PredictionBatch(batch_id, model, version, rows, read_hashes(hashes), int(arrived_us))
 
 
 def prune(server: Server, rows_before_us: int | None, predictions_before_us: int | None) -> Pruned:
@@ -86,16 +73,6 @@ def delete_predictions(
     if others:
         _arrivals_of(server, others, model)  # their early labels
     return len(gone)
-
-
-def _load_batch(server: Server, model: str, version: str, arrival: int, batch_id: str) -> PredictionBatch:
-    (arrived_us, ids, hashes, _), (narrow, message, schema, _) = _whole(server, arrival)
-    wording = None if None in (ids, narrow, message) else stored_schema(server, schema, [arrival])
-    if wording is None:
-        nothing = pa.schema(ROW_TYPES | {"features": pa.struct([])}).empty_table()
-        return PredictionBatch(batch_id, model, version, nothing, np.zeros(0, dtype=np.int64), int(arrived_us or 0))
-    rows = _joined(read_ids(ids), narrow, decode_whole(wording, [message]))
-    return PredictionBatch(batch_id, model, version, rows, read_hashes(hashes), int(arrived_us))
 
 
 def _whole(server: Server, arrival: int) -> tuple[list[Any], list[Any]]:

@@ -29,7 +29,9 @@ def describe(server: Server, keep_ms: int) -> dict[str, Any]:
         "retention_hours": keep_ms / 3_600_000,
         "fell_out": {reason: int(fallen.get(reason.encode(), 0)) for reason in ("age", "count", "early")},
     }
-    return found | {"problems": _problems(about, found, fallen, keep_ms)}
+    seconds, microseconds = server.ask("time")
+    time_us = seconds * 1_000_000 + microseconds
+    return found | {"server_time_us": time_us, "problems": _problems(about, found, fallen, keep_ms)}
 
 
 def _problems(

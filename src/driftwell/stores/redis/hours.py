@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from driftwell.stores.base import HOUR_US
 from driftwell.stores.redis.server import Server
 from driftwell.stores.redis.streams import all_streams, find_streams
-from driftwell.stores.sqlite.summaries import Hour, merge
+from driftwell.stores.summaries import Hour, hourly_of, totals_of
 
 __all__ = ["HourOfStream", "hourly_outputs", "hours_of", "list_models", "pack_hour", "totals"]
 
@@ -75,34 +74,27 @@ def hours_of(
 
 
 def totals(server: Server, model: str, version: str | None, after_arrival: int) -> dict[str, Any]:
-    """The dict of ``PredictionStore.totals``; ``std`` is the sample's (n - 1), None below two values."""
+    """See ``PredictionStore.totals``."""
     streams = list(find_streams(server, model, version))
     hours = [hour for of in hours_of(server, streams) for hour in of.after(after_arrival).hours()]
     labelled = server.ask_each("hgetall", [server.key(f"s{stream}:labelled") for stream in streams])
-    whole = merge(hours) if hours else None
-    return {
-        "predictions": whole.n if whole else 0,
-        "labels": sum(int(n) for of in labelled for arrival, n in of.items() if int(arrival) > after_arrival),
-        "first_us": whole.first_us if whole else None,
-        "last_us": whole.last_us if whole else None,
-        "output": _output(whole),
-    }
+    labels = sum(int(n) for of in labelled for arrival, n in of.items() if int(arrival) > after_arrival)
+    return totals_of(hours, labels)
 
 
 def hourly_outputs(
     server: Server, model: str, version: str | None, hours: int, after_arrival: int
 ) -> dict[int, tuple[int, float | None]]:
     """``{hour_us: (count, mean output)}`` of the newest hours with data, oldest first."""
-    found: dict[int, tuple[int, float | None]] = {}
+    found: dict[int, list[Hour]] = {}
     streams = find_streams(server, model, version)
     for number, group in groupby(hours_of(server, streams), key=lambda of: of.hour):
-        parts = [hour for of in group for hour in of.after(after_arrival).hours()]
         if len(found) >= hours:
             break
+        parts = [hour for of in group for hour in of.after(after_arrival).hours()]
         if parts:
-            merged = merge(parts)
-            found[number * HOUR_US] = (merged.n, _finite(merged.mean))
-    return dict(reversed(found.items()))
+            found[number * HOUR_US] = parts
+    return hourly_of(found, hours)
 
 
 def list_models(server: Server) -> list[tuple[str, str, int, int]]:
@@ -120,14 +112,3 @@ def _last_times(server: Server, streams: Sequence[str]) -> Mapping[str, int]:
     answers = server.ask_each("hvals", [server.key(f"s{stream}:h{hour}") for stream, hour in found])
     values = zip(map(itemgetter(0), found), answers, strict=True)
     return {stream: int(np.frombuffer(b"".join(of), dtype=_KIND)["last_us"].max()) for stream, of in values if of}
-
-
-def _output(hour: Hour | None) -> dict[str, Any]:
-    if hour is None or not hour.output_n:
-        return {"n": 0, "mean": None, "std": None, "min": None, "max": None}
-    std = math.sqrt((hour.m2 or 0.0) / (hour.output_n - 1)) if hour.output_n > 1 else None
-    return {"n": hour.output_n, "mean": _finite(hour.mean), "std": _finite(std), "min": hour.low, "max": hour.high}
-
-
-def _finite(x: float | None) -> float | None:
-    return x if x is not None and math.isfinite(x) else None

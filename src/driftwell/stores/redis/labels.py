@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from driftwell.stores.base import Label, LabelCounts
+from driftwell.stores.labels import count_fates
 from driftwell.stores.redis.server import Server
 
 __all__ = ["add_labels"]
@@ -32,7 +32,4 @@ def add_labels(server: Server, labels: Sequence[Label], keep_ms: int) -> LabelCo
         owners += [models[number] for number in msgspec.msgpack.decode(numbers)]
         for position, of in msgspec.msgpack.decode(several):
             ambiguous[part[position].prediction_id] = sorted(str(models[number]) for number in of)
-    n = Counter(fates)
-    return LabelCounts(
-        n["matched"], n["early"], n["duplicate"], n["conflicting"], ambiguous, tuple(fates), tuple(owners)
-    )
+    return count_fates(fates, owners, ambiguous)

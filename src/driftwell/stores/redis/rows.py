@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from driftwell.errors import StoreError
-from driftwell.stores.base import HOUR_US, ROW_COLUMNS
+from driftwell.stores.base import HOUR_US
+from driftwell.stores.encoding import ROW_TYPES, decode, decode_whole
+from driftwell.stores.reading import (
+    OUTCOME_COLUMNS,
+    Decoder,
+    Part,
+    StoredRows,
+    Window,
+    choose_columns,
+    decoded_parts,
+    in_order,
+    moments,
+    recent_row,
+    take,
+)
 from driftwell.stores.redis.hours import HourOfStream, hours_of
 from driftwell.stores.redis.server import Server
 from driftwell.stores.redis.streams import find_streams
 from driftwell.stores.redis.values import NARROW, decode_narrow, read_ids
-from driftwell.stores.sqlite.encoding import ROW_TYPES, decode, decode_whole, unite
-from driftwell.stores.sqlite.rows import Window
 
 __all__ = [
     "NARROW_TOGETHER",
     "ChangedError",
-    "Window",
     "count_window",
     "newest_window",
     "read_outcomes",
@@ -42,16 +51,7 @@ ROWS_TOGETHER = 8
 """Batches whose features are asked for at once."""
 MOST_TURNS = 10
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HEAD = ("version", *ROW_COLUMNS, "true_label", "label_time")
-_OUTCOME_COLUMNS = (
-    *("prediction_id", "timestamp", "version", "prediction", "score"),
-    *("segment", "entity_id", "latency_seconds", "true_label", "label_time"),
-)
-_JSON_COLUMNS = ("prediction", "probability", "metadata", "invalid")
-_Part = tuple[npt.NDArray[np.int64], pa.Table]
 _T = TypeVar("_T")
-_Decoder = Callable[[bytes, Iterable[bytes]], pa.Table]
 
 
 class ChangedError(Exception):
@@ -69,7 +69,7 @@ class _Rows:
     sizes: Mapping[int, tuple[int, bytes]]  # {arrival: (rows of the batch, revision)}
 
     def take(self, index: npt.NDArray[np.int64]) -> _Rows:
-        return _Rows(_take(self.table, index), self.times[index], self.arrivals[index], self.places[index], self.sizes)
+        return _Rows(take(self.table, index), self.times[index], self.arrivals[index], self.places[index], self.sizes)
 
 
 def read_rows(
@@ -80,16 +80,13 @@ def read_rows(
     wanted = None if columns is None else set(columns) - own_names
     rows = _find(server, model, version, window)
     parts = _features(server, rows, lambda schema, messages: decode(schema, messages, wanted))
-    positions, table = _in_order(list(parts))
-    own = _take(rows.table, positions)
-    everything = {name: t.column(name) for t in (table, own) for name in t.column_names}
-    ordered = dict.fromkeys([*_HEAD, *everything] if columns is None else columns)
-    return pa.table({name: everything[name] for name in ordered if name in everything})
+    positions, table = in_order(list(parts))
+    return choose_columns([table, take(rows.table, positions)], columns)
 
 
 def read_outcomes(server: Server, model: str, version: str | None, window: Window) -> pa.Table:
     """The narrow columns in event-time order; see ``PredictionStore.outcomes``."""
-    return _find(server, model, version, window).table.select(_OUTCOME_COLUMNS)
+    return _find(server, model, version, window).table.select(OUTCOME_COLUMNS)
 
 
 def read_recent(server: Server, model: str, version: str | None, n: int, after_arrival: int) -> list[dict[str, Any]]:
@@ -101,10 +98,7 @@ def read_recent(server: Server, model: str, version: str | None, n: int, after_a
     wide: dict[int, dict[str, Any]] = {}
     for positions, table in _features(server, rows, decode_whole):
         wide.update(zip(positions.tolist(), table.drop_columns(["timestamp"]).to_pylist(), strict=True))
-    return [
-        _recent_row(wide[i] | narrow[i]) | {"timestamp": _EPOCH + timedelta(microseconds=times[i]), "model": model}
-        for i in sorted(wide, reverse=True)
-    ]
+    return [recent_row(wide[i] | narrow[i], model=model, time_us=times[i]) for i in sorted(wide, reverse=True)]
 
 
 def count_window(server: Server, model: str, version: str | None, start_us: int, end_us: int) -> int:
@@ -242,8 +236,7 @@ def _load(
         "version", pa.array([v for a, n in zip(found, sizes, strict=True) for v in [versions[a]] * n], pa.string())
     )
     table = table.append_column("true_label", pa.array([text for text, _ in pairs], pa.string()))
-    label_times = pa.array([time_us for _, time_us in pairs], pa.int64())
-    table = table.append_column("label_time", label_times.cast(ROW_TYPES["timestamp"]))
+    table = table.append_column("label_time", moments([time_us for _, time_us in pairs]))
     about = {a: (n, revision) for (a, (_, revision, *_)), n in zip(found.items(), sizes, strict=True)}
     return _Rows(table, times, own, places, about).take(np.flatnonzero(chosen))
 
@@ -268,11 +261,11 @@ def _batch_parts(server: Server, arrivals: Sequence[int], with_labels: bool) -> 
     return parts
 
 
-def _features(server: Server, rows: _Rows, read: _Decoder) -> Iterator[_Part]:
+def _features(server: Server, rows: _Rows, read: Decoder) -> Iterator[Part]:
     """The features of the rows, a table for each schema they were written in, with the positions of the rows."""
-    arrivals, slots = np.unique(rows.arrivals, return_inverse=True)
+    arrivals = np.unique(rows.arrivals)
     places = rows.places.copy()
-    by_schema: dict[bytes, dict[int, tuple[int, bytes]]] = {}
+    stored: list[StoredRows] = []
     for first in range(0, len(arrivals), ROWS_TOGETHER):
         part = arrivals[first : first + ROWS_TOGETHER].tolist()
         answers = server.ask_each("hmget", [server.key(f"b{a}") for a in part], "rows", "schema", "revision")
@@ -283,16 +276,8 @@ def _features(server: Server, rows: _Rows, read: _Decoder) -> Iterator[_Part]:
                 ids = rows.table.column("prediction_id").take(pa.array(own)).to_pylist()
                 n, message, schema, places[own] = until_stable(server, partial(_moved, server, arrival, ids))
             if message is not None:
-                by_schema.setdefault(schema, {})[arrival] = (n, message)
-    for digest, found in by_schema.items():
-        schema = stored_schema(server, digest, found)
-        if schema is None:
-            continue
-        table = read(schema, [message for _, message in found.values()])
-        starts = dict(zip(found, accumulate((n for n, _ in found.values()), initial=0), strict=False))
-        start = np.array([starts.get(arrival, -1) for arrival in arrivals.tolist()])[slots]
-        positions = np.flatnonzero((start >= 0) & (places >= 0))
-        yield positions, _take(table, start[positions] + places[positions])
+                stored.append(StoredRows(arrival, schema, n, message))
+    return decoded_parts(stored, rows.arrivals, places, partial(stored_schema, server), read)
 
 
 def _moved(
@@ -308,15 +293,6 @@ def _moved(
         raise ChangedError
     place = {prediction_id: i for i, prediction_id in enumerate(read_ids(ids))}
     return len(place), message, schema, np.array([place.get(i, -1) for i in wanted], dtype=np.int64)
-
-
-def _in_order(parts: Sequence[_Part]) -> _Part:
-    """All parts as one table in the order of their positions, and these positions."""
-    if not parts:
-        return np.zeros(0, dtype=np.int64), pa.schema(ROW_TYPES).empty_table()
-    positions = np.concatenate([positions for positions, _ in parts])
-    order = np.argsort(positions)
-    return positions[order], _take(unite([table for _, table in parts]), order)
 
 
 def _no_rows() -> _Rows:
@@ -337,20 +313,6 @@ def _concat(parts: Sequence[_Rows]) -> _Rows:
     )
 
 
-def _take(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
-    everything = len(rows) == table.num_rows and np.array_equal(rows, np.arange(len(rows)))
-    return table if everything else table.take(pa.array(rows))
-
-
 def _label(stored: bytes) -> tuple[str, int]:
     time_us, _, text = stored.partition(b" ")
     return text.decode(), int(time_us)
-
-
-def _recent_row(row: dict[str, Any]) -> dict[str, Any]:
-    decoded = {name: _value(row[name]) for name in (*_JSON_COLUMNS, "true_label")}
-    return row | decoded | {"features": row["features"] or {}}
-
-
-def _value(text: str | None) -> Any:
-    return None if text is None else msgspec.json.decode(text)

@@ -15,13 +15,15 @@ from driftwell.stores.base import (
     PredictionBatch,
     Pruned,
 )
+from driftwell.stores.batches import StoredBatches
+from driftwell.stores.labels import check_labels
+from driftwell.stores.reading import Window
 from driftwell.stores.redis import batches, hours, rows
 from driftwell.stores.redis.address import parse_address
 from driftwell.stores.redis.append import Attempts, append_batch
 from driftwell.stores.redis.health import describe
 from driftwell.stores.redis.labels import add_labels
 from driftwell.stores.redis.server import Server
-from driftwell.stores.sqlite.labels import check_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,15 +99,24 @@ class RedisStore:
         ``columns`` also sets the order; names that no row has are left out, and so are rows that fell out meanwhile.
         """
         self._server.clean()
-        window = rows.Window(start_us, end_us, after_arrival, labelled, limit)
+        window = Window(start_us, end_us, after_arrival, labelled, limit)
         return rows.read_rows(self._server, model, version, window, columns)
 
     def outcomes(
-        self, model: str, version: str | None, start_us: int, end_us: int, *, limit: int | None = None
+        self,
+        model: str,
+        version: str | None,
+        start_us: int,
+        end_us: int,
+        *,
+        labelled: bool | None = None,
+        limit: int | None = None,
     ) -> pa.Table:
         """Predictions and labels of ``[start_us, end_us)`` in event-time order, without features."""
         self._server.clean()
-        return rows.read_outcomes(self._server, model, version, rows.Window(start_us, end_us, limit=limit))
+        return rows.read_outcomes(
+            self._server, model, version, Window(start_us, end_us, labelled=labelled, limit=limit)
+        )
 
     def count(self, model: str, version: str | None, start_us: int, end_us: int) -> int:
         """Number of predictions in the window."""
@@ -142,7 +153,8 @@ class RedisStore:
 
         In which bins their leaves count is the ledger's to know: with ``edges_id_not`` all come.
         """
-        return batches.StoredBatches(self._server, model, version, self.batch_index(model, version))
+        places = self.batch_index(model, version)
+        return StoredBatches(lambda place: batches.load_batch(self._server, model, version, *place), places)
 
     def batch_index(self, model: str, version: str) -> list[tuple[int, str]]:
         """``(arrival, batch_id)`` of the stored batches that have features, oldest first."""

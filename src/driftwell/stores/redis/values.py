@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from driftwell.stores.base import ROW_COLUMNS
-from driftwell.stores.sqlite.encoding import ROW_TYPES, columns_of, encode
-from driftwell.stores.sqlite.encoding import decode as decode_columns
+from driftwell.stores.encoding import ROW_TYPES, columns_of, encode
+from driftwell.stores.encoding import decode as decode_columns
 
 __all__ = [
     "NARROW",

@@ -13,18 +13,20 @@ from itertools import repeat
 from typing import Any
 
 import apsw
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from driftwell.errors import BadInput, FormatError
+from driftwell.errors import FormatError
+from driftwell.stores.appending import AppliedError, KnownRowsError, check_size, new_rows
 from driftwell.stores.base import ROW_COLUMNS, AppendResult, Leaf, LeafBuilder, PredictionBatch
+from driftwell.stores.encoding import columns_of, encode
+from driftwell.stores.keys import first_key
+from driftwell.stores.leaves import leaves_of_batch
 from driftwell.stores.sqlite.connection import Database, fetch
-from driftwell.stores.sqlite.encoding import columns_of, encode
 from driftwell.stores.sqlite.labels import attach_waiting_labels
-from driftwell.stores.sqlite.leaves import StoredLeaf, add_leaves
-from driftwell.stores.sqlite.streams import MOST_ROWS, add_stream, find_streams, first_key
-from driftwell.stores.sqlite.summaries import Hour, add_hours, outputs_of, summarise
+from driftwell.stores.sqlite.leaves import add_leaves
+from driftwell.stores.sqlite.streams import add_stream, find_streams
+from driftwell.stores.sqlite.summaries import add_hours
+from driftwell.stores.summaries import Hour, outputs_of, summarise
 
 __all__ = ["append_batch"]
 
@@ -48,7 +50,7 @@ class _Prepared:
 
 def append_batch(database: Database, batch: PredictionBatch, leaves: LeafBuilder) -> AppendResult:
     """Store the rows of ``batch`` that are new; see ``PredictionStore.append``."""
-    _check_size(batch)
+    check_size(batch)
     if not len(batch):
         return AppendResult(0)
     flat = columns_of(batch.rows)
@@ -56,49 +58,19 @@ def append_batch(database: Database, batch: PredictionBatch, leaves: LeafBuilder
     hashes: list[int] = batch.content_hash.tolist()
     known: dict[str, int] = {}
     while True:
-        fresh, duplicate = _new_rows(ids, hashes, known)
+        fresh, duplicate = new_rows(ids, hashes, known)
         whole = len(fresh) == len(batch)
         ready = _prepare(batch if whole else batch.take(fresh), flat if whole else flat.take(fresh), leaves)
         counts = AppendResult(len(fresh), duplicate, len(batch) - len(fresh) - duplicate)
         try:
             return _store(database, ready, counts)
-        except _AppliedError:
+        except AppliedError:
             return AppendResult(0, duplicate=len(batch))
-        except _KnownRowsError:
+        except KnownRowsError:
             found = _known_hashes(database, batch, ids)
         if len(found) <= len(known):  # each turn means that somebody stored some of these rows meanwhile
             raise FormatError(f"the index of {database.path} is damaged: restore a copy")
         known = found
-
-
-class _AppliedError(Exception):
-    """A batch of this id was stored before."""
-
-
-class _KnownRowsError(Exception):
-    """Some of the rows believed to be new are stored already."""
-
-
-def _check_size(batch: PredictionBatch) -> None:
-    if len(batch) > MOST_ROWS:
-        raise BadInput(f"a batch holds at most {MOST_ROWS:,} rows, this one has {len(batch):,}: split it")
-    if len(batch.content_hash) != len(batch):
-        raise BadInput(f"{len(batch.content_hash)} content hashes for {len(batch)} rows")
-
-
-def _new_rows(ids: Sequence[str], hashes: Sequence[int], known: dict[str, int]) -> tuple[npt.NDArray[np.int64], int]:
-    """Positions of the rows neither known nor repeated, and how many of the others have the same content."""
-    if not known and len(set(ids)) == len(ids):
-        return np.arange(len(ids), dtype=np.int64), 0
-    first = dict(known)
-    fresh, duplicate = [], 0
-    for i, (prediction_id, content) in enumerate(zip(ids, hashes, strict=True)):
-        if prediction_id not in first:
-            first[prediction_id] = content
-            fresh.append(i)
-        elif first[prediction_id] == content:
-            duplicate += 1
-    return np.array(fresh, dtype=np.int64), duplicate
 
 
 def _known_hashes(database: Database, batch: PredictionBatch, ids: Sequence[str]) -> dict[str, int]:
@@ -131,7 +103,7 @@ def _store(database: Database, ready: _Prepared, counts: AppendResult) -> Append
     batch = ready.batch
     with database.write() as connection:
         if connection.execute("SELECT 1 FROM batches WHERE batch_id = ?", (batch.batch_id,)).fetchone():
-            raise _AppliedError
+            raise AppliedError
         stream = add_stream(connection, batch.model, batch.version)
         edges_id = ready.leaves[0].edges_id if ready.leaves else None
         arrival = _add_batch(connection, batch, stream, edges_id)
@@ -140,8 +112,7 @@ def _store(database: Database, ready: _Prepared, counts: AppendResult) -> Append
         keys = range(first_key(arrival), first_key(arrival) + len(batch))
         _add_predictions(connection, stream, keys, ready)
         _add_rows(connection, arrival, ready)
-        covers = frozenset((arrival,))
-        add_leaves(connection, stream, (StoredLeaf(leaf, arrival, arrival, covers) for leaf in ready.leaves))
+        add_leaves(connection, stream, leaves_of_batch(ready.leaves, arrival))
         add_hours(connection, stream, arrival, ready.hours)
         matched = attach_waiting_labels(connection, batch.model, stream, (keys[0], keys[-1]))
     return AppendResult(counts.stored, counts.duplicate, counts.conflict, matched, arrival)
@@ -158,7 +129,7 @@ def _add_predictions(connection: apsw.Connection, stream: int, keys: range, read
     try:
         connection.executemany(_INSERT_PREDICTION, zip(keys, repeat(stream), *ready.narrow, strict=False))
     except apsw.ConstraintError as exc:
-        raise _KnownRowsError from exc
+        raise KnownRowsError from exc
 
 
 def _add_rows(connection: apsw.Connection, arrival: int, ready: _Prepared) -> None:

@@ -16,14 +16,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import apsw
 
 from driftwell.errors import DriftwellError, FormatError, StoreError
 from driftwell.stores.sqlite.migration import migrate
 
-__all__ = ["Database", "explain", "fetch"]
+__all__ = ["Database", "Synchronous", "explain", "fetch"]
 
 log = logging.getLogger("driftwell.stores")
 
@@ -38,8 +38,9 @@ CROWDED_PAGES = 16_000
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
 PASSIVE, RESTART = apsw.SQLITE_CHECKPOINT_PASSIVE, apsw.SQLITE_CHECKPOINT_RESTART
 
+Synchronous = Literal["NORMAL", "FULL"]
+
 _PRAGMAS = (
-    "PRAGMA synchronous = NORMAL",
     "PRAGMA cache_size = -16000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA journal_size_limit = 67108864",
@@ -52,20 +53,29 @@ class Database:
 
     Raises ``StoreError`` when the file cannot be opened or written, ``FormatError`` when it is not a
     Driftwell database, is damaged, or was written by a newer version. ``busy_seconds`` is how long a
-    transaction waits for other writers before it gives up with ``StoreError``.
+    transaction waits for other writers before it gives up with ``StoreError``. ``synchronous``: with ``FULL`` a
+    commit is on the disk when it returns; with ``NORMAL`` a power cut can undo the last ones, never damage the file.
 
     A file that was deleted or replaced meanwhile is opened anew, created where it is missing. A transaction that
     this happened to has failed, since what it wrote is gone with the file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        busy_seconds: float = BUSY_SECONDS,
+        synchronous: Synchronous = "NORMAL",
+    ) -> None:
         self.path = self._full_path(path)
         self._busy_seconds = busy_seconds
+        self._synchronous = synchronous
         self._idle: list[apsw.Connection] = []
         self._file: tuple[int, int] | None = None  # which file the connections are of; None until one is open
         self._generation = 0
         self._lent = 0
         self._closed = False
+        self._forked_at_work = False
         self._pool = threading.Condition()
         _open_databases.add(self)
         with self._borrowed():
@@ -95,7 +105,7 @@ class Database:
         if not self.logs_ahead:
             return True
         with self._borrowed():
-            impatient = _connect(self.path, patience_seconds)
+            impatient = _connect(self.path, patience_seconds, self._synchronous)
             try:
                 impatient.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             except apsw.BusyError:
@@ -112,9 +122,13 @@ class Database:
 
     @contextmanager
     def _borrowed(self, *, to_keep: bool = False) -> Iterator[apsw.Connection]:
+        if os.getpid() != _forks.pid:
+            _notice_fork()
         with self._pool:
             if self._closed:
                 raise StoreError(f"the store {self.path} is closed: open it again")
+            if self._forked_at_work:
+                raise StoreError(f"this process was forked while {self.path} was at work, and cannot use it: fork anew")
             self._leave_lost_file()
             self._lent += 1
             connection, generation = self._idle.pop() if self._idle else None, self._generation
@@ -131,7 +145,7 @@ class Database:
     def _opened(self) -> apsw.Connection:
         if self._file is None:
             self._create()
-        connection = _connect(self.path, self._busy_seconds)
+        connection = _connect(self.path, self._busy_seconds, self._synchronous)
         if self._file is None:
             try:
                 migrate(connection, self.path, log_ahead=self.logs_ahead)
@@ -197,6 +211,15 @@ class Database:
         if in_child:
             self._lent = 0  # the threads that held one are not here
         self._pool.release()
+
+    # A fork from C runs no hook before it. Closing what is idle removes the notes, and the parent's locks stay; what
+    # another thread was using cannot be closed.
+    def _after_unprepared_fork(self) -> None:
+        self._pool = threading.Condition()
+        self._forked_at_work = self._forked_at_work or self._lent > 0
+        self._lent = 0
+        while self._idle:
+            _abandon(self._idle.pop())
 
 
 def fetch(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -277,11 +300,11 @@ class _LogKeeper:
         return apsw.SQLITE_OK
 
 
-def _connect(path: str, busy_seconds: float) -> apsw.Connection:
+def _connect(path: str, busy_seconds: float, synchronous: Synchronous) -> apsw.Connection:
     patience = _Patience(busy_seconds)
     connection = apsw.Connection(path, flags=_FLAGS)
     connection.set_busy_handler(patience)
-    for pragma in _PRAGMAS:
+    for pragma in (*_PRAGMAS, f"PRAGMA synchronous = {synchronous}"):
         connection.execute(pragma).fetchall()
     connection.set_wal_hook(_LogKeeper(patience))
     return connection
@@ -310,6 +333,17 @@ def _transaction(connection: apsw.Connection, begin: str) -> Iterator[None]:
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _forking: list[Database] = []
 _one_fork = threading.Lock()
+_noticing = threading.Lock()
+
+
+@dataclass(slots=True)
+class _Forks:
+    """Which process this is, as far as anybody noticed."""
+
+    pid: int
+
+
+_forks = _Forks(os.getpid())
 
 
 def _before_fork() -> None:
@@ -320,9 +354,22 @@ def _before_fork() -> None:
 
 
 def _after_fork(*, in_child: bool) -> None:
+    if in_child:
+        _forks.pid = os.getpid()
+        if not _one_fork.locked():
+            for database in list(_open_databases):
+                database._after_unprepared_fork()
+            return
     while _forking:
         _forking.pop()._after_fork(in_child=in_child)
     _one_fork.release()
+
+
+def _notice_fork() -> None:
+    """A fork from C may run no hook at all."""
+    with _noticing:
+        if os.getpid() != _forks.pid:
+            _after_fork(in_child=True)
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import apsw
 
 from driftwell.stores.base import Leaf
+from driftwell.stores.leaves import StoredLeaf
 from driftwell.stores.sqlite.connection import fetch
-from driftwell.stores.sqlite.leaves import StoredLeaf, add_leaves, leaf_headers
+from driftwell.stores.sqlite.leaves import add_leaves, leaf_headers
 from driftwell.stores.sqlite.streams import add_stream, find_streams
 
 __all__ = ["counted_batches", "newest_arrival", "put_leaves", "swap_leaves"]

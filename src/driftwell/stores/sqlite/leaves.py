@@ -3,60 +3,19 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 
 import apsw
 import numpy as np
 
 from driftwell.stores.base import Leaf
+from driftwell.stores.leaves import LeafHeader, MergeStates, StoredLeaf, as_one
 from driftwell.stores.sqlite.connection import Database, fetch
 from driftwell.stores.sqlite.streams import find_streams
 from driftwell.stores.sqlite.summaries import seal_hours
 
-__all__ = [
-    "MergeStates",
-    "StoredLeaf",
-    "add_leaves",
-    "as_one",
-    "find_leaves",
-    "get_mark",
-    "leaf_headers",
-    "merge_states",
-    "seal_leaves",
-]
-
-MergeStates = Callable[[Sequence[bytes]], bytes]
-"""Merges leaf states that count in the same bins into one."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLeaf:
-    """A leaf, the arrival numbers between which it lies, and the batches (``batches.arrival``) that it counts."""
-
-    leaf: Leaf
-    first_arrival: int
-    last_arrival: int
-    covers: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class LeafHeader:
-    """What rebuilding must know of a stored leaf."""
-
-    id: int
-    hour_us: int
-    segment: str | None
-    edges_id: str
-    covers: frozenset[int]
-
-
-def merge_states(states: Sequence[bytes]) -> bytes:
-    """Merge profile states; the profiles room does the work."""
-    from driftwell.profiles.format import codec
-
-    return codec.merge_states(list(states))
+__all__ = ["add_leaves", "find_leaves", "get_mark", "leaf_headers", "seal_leaves"]
 
 
 def add_leaves(connection: apsw.Connection, stream: int, leaves: Iterable[StoredLeaf]) -> None:
@@ -142,14 +101,6 @@ def seal_leaves(database: Database, before_hour_us: int, more_than: int, merge: 
     with database.write() as connection:
         seal_hours(connection, before_hour_us, more_than)
     return sealed
-
-
-def as_one(kind: Sequence[StoredLeaf], merge: MergeStates) -> StoredLeaf:
-    """Leaves of one hour, segment and bins as one."""
-    state = merge([stored.leaf.state for stored in kind])
-    leaf = replace(kind[0].leaf, n=sum(stored.leaf.n for stored in kind), state=state)
-    first, last = min(s.first_arrival for s in kind), max(s.last_arrival for s in kind)
-    return StoredLeaf(leaf, first, last, frozenset().union(*(s.covers for s in kind)))
 
 
 def _seal_hour(database: Database, stream: int, hour_us: int, more_than: int, merge: MergeStates) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import apsw
@@ -11,15 +10,15 @@ import msgspec
 
 from driftwell.errors import BadInput
 from driftwell.stores.base import Leaf, LeafBuilder, Loss, Notice
+from driftwell.stores.documents import brief, check_settled, is_running, window_end_us
+from driftwell.stores.leaves import MergeStates, merge_states
 from driftwell.stores.sqlite import elsewhere, health, retention
 from driftwell.stores.sqlite import leaves as leaf_rows
 from driftwell.stores.sqlite.connection import Database, fetch
-from driftwell.stores.sqlite.leaves import MergeStates, merge_states
 from driftwell.stores.sqlite.rebuilding import rebuild_leaves
 
 __all__ = ["SQLiteLedger"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
@@ -156,7 +155,6 @@ class SQLiteLedger:
     # checks
     def put_check(self, check: dict[str, Any]) -> None:
         """Record a check; one of the same id is replaced."""
-        end_us = (datetime.fromisoformat(check["window"]["end"]) - _EPOCH) // timedelta(microseconds=1)
         names = (check["check_id"], check["model"], check["version"])
         sql = (
             "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (check_id) DO UPDATE SET"
@@ -164,7 +162,7 @@ class SQLiteLedger:
             " brief = excluded.brief, document = excluded.document"
         )
         with self.database.write() as connection:
-            connection.execute(sql, (*names, end_us, _encode(_brief(check)), _encode(check)))
+            connection.execute(sql, (*names, window_end_us(check), _encode(brief(check)), _encode(check)))
 
     def checks(
         self,
@@ -249,8 +247,7 @@ class SQLiteLedger:
         self, key: str, *, state: str, now_us: int, retry_at_us: int | None = None, error: str | None = None
     ) -> None:
         """Record an attempt; sent and dead are final. Without ``retry_at_us`` a retry is due at once."""
-        if state not in ("sent", "retry", "dead"):
-            raise BadInput(f"state must be 'sent', 'retry' or 'dead', got {state!r}")
+        check_settled(state)
         sql = (
             "UPDATE outbox SET state = ?, attempts = attempts + 1, due_us = ?, changed_us = ?, error = ?"
             " WHERE key = ? AND state IN ('waiting', 'retry')"
@@ -277,8 +274,8 @@ class SQLiteLedger:
         """Keep a new run unless another of its model has not ended; the id of that one, else None."""
         with self.database.write() as connection:
             for (document,) in connection.execute("SELECT document FROM runs WHERE model = ?", (run["model"],)):
-                other = msgspec.json.decode(document)
-                if other["targets"] and other["state"] in ("requested", "running"):
+                other = _decode(document)
+                if is_running(other):
                     return str(other["id"])
             connection.execute(_PUT_RUN, (run["id"], run["model"], run["at_us"], _encode(run)))
         return None
@@ -355,16 +352,3 @@ def _set_mark(connection: apsw.Connection, model: str) -> int:
     newest = elsewhere.newest_arrival(connection)
     connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (model, newest))
     return newest
-
-
-def _brief(check: dict[str, Any]) -> dict[str, Any]:
-    """The check without the distributions of its columns, which are nine tenths of it."""
-    drift = check.get("drift")
-    if not drift:
-        return check
-    thin = {
-        part: {name: {k: v for k, v in column.items() if k != "distribution"} for name, column in drift[part].items()}
-        for part in ("columns", "outputs")
-        if isinstance(drift.get(part), dict)
-    }
-    return check | {"drift": drift | thin}

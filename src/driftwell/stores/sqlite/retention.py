@@ -12,14 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import apsw
-import numpy as np
-import pyarrow as pa
 
 from driftwell.stores.base import Pruned
+from driftwell.stores.encoding import blank_rows
+from driftwell.stores.keys import arrival_of, first_key, row_of
 from driftwell.stores.sqlite.connection import Database, fetch
-from driftwell.stores.sqlite.encoding import encode_again
 from driftwell.stores.sqlite.scrubbing import scrub
-from driftwell.stores.sqlite.streams import MOST_ROWS, ROW_BITS, first_key
 
 __all__ = ["delete_predictions", "prune", "prune_history"]
 
@@ -68,7 +66,7 @@ def delete_predictions(
         keys = _keys_of(connection, prediction_ids, entity_ids, model)
         ids = {*prediction_ids, *_ids_of(connection, keys)}
     _delete_early_labels(database, ids, model)
-    by_batch = [(arrival, list(own)) for arrival, own in groupby(keys, key=lambda key: key >> ROW_BITS)]
+    by_batch = [(arrival, list(own)) for arrival, own in groupby(keys, key=arrival_of)]
     for i in range(0, len(by_batch), BATCHES_AT_ONCE):
         some = by_batch[i : i + BATCHES_AT_ONCE]
         with database.write() as connection:
@@ -103,27 +101,29 @@ def _prune_rows(database: Database, before_us: int) -> int:
         "SELECT r.arrival, r.n FROM batch_rows r CROSS JOIN batches b ON b.arrival = r.arrival"
         " WHERE b.arrived_us < ? ORDER BY r.arrival"
     )
+    delete = "DELETE FROM batch_rows WHERE arrival = ? RETURNING arrival"
+    count = "SELECT count(*) FROM predictions WHERE key >= ? AND key < ?"
     with database.read() as connection:
         old = fetch(connection, sql, (before_us,))
     pruned = 0
     for some in _sized(old, ROWS_AT_ONCE):
         began = time.monotonic()
         with database.write() as connection:
-            gone = connection.executemany("DELETE FROM batch_rows WHERE arrival = ? RETURNING n", ((a,) for a in some))
-            pruned += sum(n for (n,) in gone)
+            for arrival in some:
+                # Not the rows that the message had: some may have been deleted before.
+                if fetch(connection, delete, (arrival,)):
+                    pruned += int(connection.execute(count, (first_key(arrival), first_key(arrival + 1))).get)
         _let_others_write(began)
     return pruned
 
 
 def _prune_predictions(database: Database, before_us: int) -> int:
     # Batches are known for ever; those before the first prediction have been pruned long ago.
-    sql = (
-        "SELECT arrival FROM batches WHERE arrived_us < ?"
-        " AND arrival >= (SELECT min(key) >> ? FROM predictions) ORDER BY arrival"
-    )
+    sql = "SELECT arrival FROM batches WHERE arrived_us < ? AND arrival >= ? ORDER BY arrival"
     delete = "DELETE FROM predictions WHERE key IN (SELECT key FROM predictions WHERE key >= ? AND key < ? LIMIT ?)"
     with database.read() as connection:
-        old = [arrival for (arrival,) in connection.execute(sql, (before_us, ROW_BITS))]
+        first = connection.execute("SELECT min(key) FROM predictions").get or 0
+        old = [arrival for (arrival,) in connection.execute(sql, (before_us, arrival_of(first)))]
     pruned = 0
     waiting = iter(old)
     arrival = next(waiting, None)
@@ -192,23 +192,15 @@ def _delete_from_batch(connection: apsw.Connection, arrival: int, keys: Sequence
     before = connection.total_changes()
     connection.executemany("DELETE FROM predictions WHERE key = ?", ((key,) for key in keys))
     deleted = int(connection.total_changes() - before)
-    sql = (
-        "SELECT r.n, r.message, s.message FROM batch_rows r JOIN arrow_schemas s ON s.id = r.schema WHERE r.arrival = ?"
-    )
-    for n, message, schema in fetch(connection, sql, (arrival,)):
-        kept = "SELECT key FROM predictions WHERE key >= ? AND key < ? ORDER BY key"
-        left = fetch(connection, kept, (first_key(arrival), first_key(arrival + 1)))
-        if not left:
-            connection.execute("DELETE FROM batch_rows WHERE arrival = ?", (arrival,))
-            continue
-        positions = np.array(left, dtype=np.int64).reshape(-1) & (MOST_ROWS - 1)
-        # A prediction's key is its place in the batch, so the rows that stay keep theirs: the others become null.
-        places = np.zeros(n, dtype=bool)
-        places[positions] = True
-        index = pa.array(np.arange(n), mask=~places)
-        connection.execute(
-            "UPDATE batch_rows SET message = ? WHERE arrival = ?", (encode_again(schema, message, index), arrival)
-        )
+    left = "SELECT EXISTS (SELECT 1 FROM predictions WHERE key >= ? AND key < ?)"
+    if not connection.execute(left, (first_key(arrival), first_key(arrival + 1))).get:
+        connection.execute("DELETE FROM batch_rows WHERE arrival = ?", (arrival,))
+        return deleted
+    sql = "SELECT s.message, r.message FROM batch_rows r JOIN arrow_schemas s ON s.id = r.schema WHERE r.arrival = ?"
+    for schema, message in fetch(connection, sql, (arrival,)):
+        # A prediction's key is its place in the batch, so the rows that stay keep theirs.
+        blanked = blank_rows(schema, message, [row_of(key) for key in keys])
+        connection.execute("UPDATE batch_rows SET message = ? WHERE arrival = ?", (blanked, arrival))
     return deleted
 
 

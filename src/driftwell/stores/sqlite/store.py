@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from driftwell.stores.base import AppendResult, Capabilities, Label, LabelCounts, LeafBuilder, PredictionBatch, Pruned
+from driftwell.stores.batches import StoredBatches
+from driftwell.stores.labels import check_labels
+from driftwell.stores.reading import Window
 from driftwell.stores.sqlite import retention, rows, summaries
 from driftwell.stores.sqlite.append import append_batch
-from driftwell.stores.sqlite.connection import Database
-from driftwell.stores.sqlite.labels import add_labels, check_labels
+from driftwell.stores.sqlite.connection import Database, Synchronous
+from driftwell.stores.sqlite.labels import add_labels
 from driftwell.stores.sqlite.ledger import SQLiteLedger
 from driftwell.stores.sqlite.streams import find_streams
 
@@ -25,10 +28,14 @@ class SQLiteStore(SQLiteLedger):
 
     Safe for many threads and processes, and across fork. Raises ``StoreError`` when the file cannot be
     opened, read or written, ``FormatError`` when it is damaged, newer, or of another program.
+
+    With ``synchronous="FULL"`` what was stored outlives a power cut at once. With ``NORMAL`` the last commits can be
+    lost to one (not to a crash of the process), which matters only to who was told that they are stored, such as a
+    journal that forgets them.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | Database) -> None:
-        super().__init__(path if isinstance(path, Database) else Database(path))
+    def __init__(self, path: str | os.PathLike[str] | Database, *, synchronous: Synchronous = "NORMAL") -> None:
+        super().__init__(path if isinstance(path, Database) else Database(path, synchronous=synchronous))
 
     @property
     def url(self) -> str:
@@ -72,16 +79,25 @@ class SQLiteStore(SQLiteLedger):
 
         ``columns`` also sets the order; names that no row has are left out.
         """
-        window = rows.Window(start_us, end_us, after_arrival, labelled, limit)
+        window = Window(start_us, end_us, after_arrival, labelled, limit)
         with self.database.read() as connection:
             return rows.read_rows(connection, model, version, window, columns)
 
     def outcomes(
-        self, model: str, version: str | None, start_us: int, end_us: int, *, limit: int | None = None
+        self,
+        model: str,
+        version: str | None,
+        start_us: int,
+        end_us: int,
+        *,
+        labelled: bool | None = None,
+        limit: int | None = None,
     ) -> pa.Table:
         """Predictions and labels of ``[start_us, end_us)`` in event-time order, without features."""
         with self.database.read() as connection:
-            return rows.read_outcomes(connection, model, version, rows.Window(start_us, end_us, limit=limit))
+            return rows.read_outcomes(
+                connection, model, version, Window(start_us, end_us, labelled=labelled, limit=limit)
+            )
 
     def count(self, model: str, version: str | None, start_us: int, end_us: int) -> int:
         """Number of predictions in the window."""
@@ -103,7 +119,7 @@ class SQLiteStore(SQLiteLedger):
             return rows.read_recent(connection, model, version, n, after_arrival)
 
     def totals(self, model: str, version: str | None, *, after_arrival: int = 0) -> dict[str, Any]:
-        """Counts, first and last event time, and the moments of the outputs; ``std`` is divided by n."""
+        """Counts, first and last event time, and the moments of the outputs; ``std`` is the sample's (n - 1)."""
         with self.database.read() as connection:
             return summaries.totals(connection, model, version, after_arrival)
 
@@ -119,7 +135,12 @@ class SQLiteStore(SQLiteLedger):
         with self.database.read() as connection:
             streams = find_streams(connection, model, version)
             arrivals = [a for stream in streams for a in rows.find_batches(connection, stream, edges_id_not)]
-        return rows.StoredBatches(self.database, model, version, arrivals)
+
+        def load(arrival: int) -> PredictionBatch:
+            with self.database.read() as connection:
+                return rows.load_batch(connection, model, version, arrival)
+
+        return StoredBatches(load, arrivals)
 
     def models(self) -> list[tuple[str, str, int, int]]:
         """``(model, version, predictions, last event time)`` of everything that has rows, by name."""

@@ -1,4 +1,4 @@
-"""Small integers for long names: a stream for a model version, a key for the place of a prediction."""
+"""Streams: a small number for each model version."""
 
 from __future__ import annotations
 
@@ -6,17 +6,7 @@ import apsw
 
 from driftwell.stores.sqlite.connection import fetch
 
-__all__ = ["MOST_ROWS", "ROW_BITS", "add_stream", "find_streams", "first_key"]
-
-ROW_BITS = 24
-"""Bits of a prediction's key that number the row within its batch; the bits above are the arrival number."""
-MOST_ROWS = 1 << ROW_BITS
-"""Rows that one batch can hold."""
-
-
-def first_key(arrival: int) -> int:
-    """The key of the first row of the batch with this arrival number."""
-    return arrival << ROW_BITS
+__all__ = ["add_stream", "find_streams"]
 
 
 def find_streams(connection: apsw.Connection, model: str, version: str | None) -> dict[int, str]:

@@ -10,12 +10,23 @@ import zlib
 from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from driftwell.errors import BadInput, FormatError
 from driftwell.stores.base import ROW_COLUMNS
 
-__all__ = ["ROW_TYPES", "columns_of", "decode", "decode_whole", "encode", "encode_again", "public_names", "unite"]
+__all__ = [
+    "ROW_TYPES",
+    "blank_rows",
+    "columns_of",
+    "decode",
+    "decode_whole",
+    "encode",
+    "no_rows",
+    "public_names",
+    "unite",
+]
 
 ROW_TYPES: dict[str, pa.DataType] = {
     **dict.fromkeys(ROW_COLUMNS, pa.string()),
@@ -60,10 +71,13 @@ def encode(flat: pa.Table) -> tuple[bytes, bytes]:
     return stream[:cut], zlib.compress(rows, 1) if small else rows
 
 
-def encode_again(schema: bytes, message: bytes, index: pa.Array) -> bytes:
-    """The rows message with the rows of ``index`` alone; a row of nulls where that is null."""
+def blank_rows(schema: bytes, message: bytes, rows: Sequence[int]) -> bytes:
+    """The rows message in which these rows hold nothing any more; the others stay where they are."""
     flat = _read_messages(schema, [message], [])
-    return encode(flat.take(index))[1]
+    index = np.arange(flat.num_rows)
+    blanked = flat.take(pa.array(index, mask=np.isin(index, rows)))
+    has_features = blanked.column(_HAS_FEATURES).fill_null(False)
+    return encode(blanked.set_column(_HAS_FEATURES, flat.schema.field(_HAS_FEATURES), has_features))[1]
 
 
 def decode(schema: bytes, messages: Iterable[bytes], columns: Collection[str] | None = None) -> pa.Table:
@@ -82,13 +96,18 @@ def decode_whole(schema: bytes, messages: Iterable[bytes]) -> pa.Table:
     flat = _read_messages(schema, messages, [])
     flat = flat.combine_chunks()
     fields = list(flat.schema)[_FIRST_FEATURE:]
-    missing = pa.array(~flat.column(_HAS_FEATURES).fill_null(False).to_numpy())  # null: a deleted row
+    missing = pa.array(~flat.column(_HAS_FEATURES).to_numpy())
     if fields:
         children = [_one_chunk(flat.column(i)) for i in range(_FIRST_FEATURE, flat.num_columns)]
         features = pa.StructArray.from_arrays(children, fields=fields, mask=missing)
     else:
         features = pa.array([None if none else {} for none in missing.to_pylist()], pa.struct([]))
     return flat.select(list(range(_HAS_FEATURES))).append_column("features", features)
+
+
+def no_rows() -> pa.Table:
+    """``PredictionBatch.rows`` of a batch whose rows are gone."""
+    return pa.schema(ROW_TYPES | {"features": pa.struct([])}).empty_table()
 
 
 def public_names(schema: pa.Schema) -> list[str]:
