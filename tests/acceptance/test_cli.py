@@ -85,7 +85,9 @@ def test_log_label_check_status_doctor(folder: Path) -> None:
         (("compare", "before.parquet", "labels.csv"), "lacks"),
         (("compare", "before.parquet", "after.parquet", "--method", "kss"), "did you mean 'ks'"),
         (("compare", "before.parquet", "after.parquet", "--output", "r.txt"), "suffix"),
-        (("check", "--model", "nobody"), "unknown model"),
+        (("check", "--model", "nobody"), "there is no such file"),
+        (("status", "--store", "sqlite:///typo.db"), "there is no such file"),
+        (("feedback", "labels.csv", "--store", "memory://"), "gone when the command ends"),
         (("status", "--store", "mysql://x"), "known are sqlite"),
         (("frobnicate",), "No such command"),
     ],
@@ -95,6 +97,33 @@ def test_a_mistake_is_one_clear_line(folder: Path, words: tuple[str, ...], said:
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
+
+
+KILLED = """
+import os, signal
+from driftwell import Monitor
+Monitor("m", "v1", store="sqlite:///driftwell.db").close()
+monitor = Monitor("m", "v1", store="sqlite:///driftwell.db", durability="journal", flush_seconds=60)
+for i in range(50):
+    monitor.record_prediction({"x": float(i)}, i, prediction_id=f"p{i}")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_only_commands_that_record_take_over_what_a_killed_process_left(folder: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", KILLED], cwd=folder).returncode == -9
+    spool = folder / "driftwell.db-spool"
+    left = {path.name: path.read_bytes() for path in spool.iterdir()}
+    assert len(left) == 2
+    for words in (("status",), ("prune", "--dry-run"), ("doctor",)):
+        found = json.loads(run(folder, *words, "--json").stdout)
+        assert {path.name: path.read_bytes() for path in spool.iterdir()} == left
+    assert found["spool"]["left_behind"] == 1
+    run(folder, "export", "x.parquet", "--model", "m", code=2)  # it knows no such model yet
+    check = json.loads(run(folder, "check", "--model", "m", "--json").stdout)
+    assert check["sample_count"] == 50
+    assert list(spool.iterdir()) == []
+    assert json.loads(run(folder, "status", "--json").stdout)[0]["counts"]["predictions"] == 50
 
 
 def test_help_is_quick_and_complete(folder: Path) -> None:

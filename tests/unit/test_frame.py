@@ -623,3 +623,23 @@ def test_cells_of_several_types_are_no_series() -> None:
     found = Frame.of(read_table({"a": [[1.0], 2.0, "x"]}), kinds={"a": "series"}).columns["a"]
     assert isinstance(found, UnreadColumn)
     assert found.reason == "cells of several types where series values were expected"
+
+
+def _deep(levels: int, wrap: Any) -> Any:
+    value: Any = 1.0
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: (v,), lambda v: {"a": v}, lambda v: {"a": v}.values()])
+def test_cells_nested_too_deep_for_arrow_are_refused(wrap: Any) -> None:
+    """Arrow itself ends the process at some 10,000 levels."""
+    deep = _deep(100_000, wrap)
+    own: list[Any] = []
+    own.append(own)
+    tables = [[{"a": deep}], {"a": [1.0, deep]}, pd.DataFrame({"a": pd.Series([deep], dtype=object)}), [{"a": own}]]
+    for table in tables:
+        with pytest.raises(BadInput, match="nested deeper than 32 levels"):
+            read_table(table)
+    assert read_table([{"a": _deep(30, wrap)}]).num_rows == 1

@@ -196,9 +196,7 @@ class Counting:
         ``waiting`` is what really waits, by the keys of ``find``.
         """
         with self.lock:
-            own: Counter[int] = Counter()
-            for key, rows in waiting.items():
-                own[id(self.find(key))] += rows
+            own = self._by_tally(waiting)
             for tally in self._tallies.values():
                 tally.waiting = own[id(tally)]
                 known = tally.stored + tally.waiting + tally.dropped.total() + tally.rejected.total()
@@ -210,6 +208,36 @@ class Counting:
                 known = fates + labels.waiting + labels.dropped.total() + labels.rejected.total()
                 if labels.offered > known:
                     labels.rejected[reason] += labels.offered - known
+
+    def lose(self, key: Sequence[str | None], rows: int, reason: str, arrived: float) -> None:
+        """Rows that waited are dropped."""
+        with self.lock:
+            tally = self.find(key)
+            tally.waiting -= rows
+            tally.drop(rows, reason, arrived)
+
+    def lose_rest(
+        self,
+        elsewhere: Mapping[tuple[str | None, ...], int],
+        most: Mapping[tuple[str | None, ...], int] | None,
+        reason: str,
+    ) -> None:
+        """What waits is dropped, but for so many rows that wait elsewhere; at most so many, where that is given."""
+        with self.lock:
+            kept, bound = self._by_tally(elsewhere), self._by_tally(most or {})
+            tallies: list[Tally | LabelTally] = [*self._tallies.values(), *self._labels.values()]
+            for tally in tallies:
+                rows = tally.waiting - kept[id(tally)]
+                rows = rows if most is None else min(rows, bound[id(tally)])
+                if rows > 0:
+                    tally.waiting -= rows
+                    tally.drop(rows, reason, time.time())
+
+    def _by_tally(self, rows: Mapping[tuple[str | None, ...], int]) -> Counter[int]:
+        found: Counter[int] = Counter()
+        for key, count in rows.items():
+            found[id(self.find(key))] += count
+        return found
 
     def losses(self) -> Counter[str]:
         """Everything lost so far by reason, over all models, for the log."""

@@ -175,13 +175,16 @@ class Journal:
             if behind and not self._is_over() and not (self.journaling and self._queue.items):
                 yield self._piece()
                 continue
-            most = self._queue.items if behind and self.journaling else left
-            if most > 0 and (taken := self._queue.take(most)):
+            with self.lock:  # ``rescue`` may take them out at the same time
+                most = self._queue.items if behind and self.journaling else left
+                taken = self._queue.take(most) if most > 0 else []
+                if not taken:
+                    return
                 left -= len(taken)
                 position = max(getattr(item, "position", 0) for item in taken)
-                yield Chunk(self._id_of(position) if position else new_id(), taken, len(taken), position)
-            else:
-                return
+                chunk_id = self._id_of(position) if position else new_id()
+                chunk = self.current = Chunk(chunk_id, taken, len(taken), position)
+            yield chunk
 
     def begin(self, chunk: Chunk) -> None:
         """It is about to be stored: who takes over from us is to store the same entries together."""
@@ -284,6 +287,32 @@ class Journal:
                     return
                 self._note_on_disk(item, start, position)
                 self._queue.move_oldest(settled=False)
+
+    def rescue(self) -> tuple[list[Item], Counter[tuple[str | None, ...]]]:
+        """Time is up while the recorder's thread waits for the store: take out all that waits in memory, and write it
+        to disk. Callers hold ``lock``.
+
+        Returns the items that could not be written, and the rows that were on disk or are there now, by tally; what
+        is being stored is in neither.
+        """
+        lost: list[Item] = []
+        on_disk = self.rows()
+        self._left = True  # nobody knows what of it the store will have
+        while (item := self._queue.oldest()) is not None:
+            if not isinstance(item, (Record, TableRows, LabelItem, Bundle)):
+                item = self._read_oldest(item)
+                if item is None:
+                    continue
+            parts = item.records if isinstance(item, Bundle) else (item,)
+            if item.position or (self._spool is not None and self._append((item,))):
+                for one in parts:
+                    on_disk[tally_of(one)] += one.rows
+            else:
+                lost += parts
+            if isinstance(item, LabelItem):
+                item.ticket.settle(LabelCounts())
+            self._queue.move_oldest(settled=True)
+        return lost, on_disk
 
     def _read_oldest(self, item: Deferred) -> Bundle | None:
         """The records of the exchange that is the oldest item; None where it has none."""

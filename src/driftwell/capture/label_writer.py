@@ -39,6 +39,10 @@ class LabelWriter:
         self._seldom = Seldom()
         self.left = False
 
+    def count_elsewhere(self, counting: Counting) -> None:
+        """See ``Writer``."""
+        self._counting = counting
+
     def write_own(self, labels: Sequence[Label], adopted: bool) -> None:
         """Add labels that came with records; they were not counted before."""
         if not labels:

@@ -23,7 +23,7 @@ class Queue:
     """Items in the order they were offered. Its bounds also cover items taken out and not yet stored.
 
     An item has ``rows`` (0 where that is not known yet) and ``size`` in bytes. ``lock`` is the lock of the numbers:
-    an item and its count change together. Only the recorder's thread takes items out.
+    an item and its count change together. Only the recorder's thread takes items out, and who ends it.
     """
 
     def __init__(self, counting: Counting, most_records: int, most_bytes: int, wake_at: int) -> None:

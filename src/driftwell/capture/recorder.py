@@ -167,6 +167,7 @@ class Recorder:
             transform_for,
             lambda item: self._take(item, self._counting.tally(item.model, item.version), item.rows),
             waits=not self.journaling,
+            fits=lambda size: self._journal.room(size) > 0,
         )
         self._seldom = Seldom()
         self.enabled = os.environ.get(SWITCH, "").strip().lower() in ("", "0", "false", "no", "off")

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["TableIntake"]
 
 TABLE_SECONDS = 5.0
+LEAST_ROWS = 100
+"""A part of a slice that finds no room is not cut below this."""
 
 
 class TableIntake:
     """Hands the rows of tables to ``take``, which counts them as offered.
 
-    ``waits``: what finds no room in the queue waits for it, up to 5 seconds a slice. Else it has room elsewhere.
+    ``waits``: what finds no room in the queue waits for it, up to 5 seconds a slice. Else ``fits`` says whether a slice
+    of so many bytes has room elsewhere; one that has none is offered in parts, so that no more is lost than must be.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class TableIntake:
         take: Callable[[TableRows], bool],
         *,
         waits: bool,
+        fits: Callable[[int], bool],
     ) -> None:
         self._queue = queue
         self._ids = ids
@@ -42,6 +46,7 @@ class TableIntake:
         self._transform_for = transform_for
         self._take = take
         self._waits = waits
+        self._fits = fits
 
     def offer(
         self,
@@ -67,7 +72,7 @@ class TableIntake:
             if not known:
                 item = replace(item, unplaced=dict(given))
             if not self._waits:
-                self._take(item)
+                self._take_in_parts(item)
                 continue
             may_wait = may_wait and self._queue.wait_for_room(item.rows, item.size, TABLE_SECONDS)
             self._take_what_fits(item)
@@ -79,6 +84,14 @@ class TableIntake:
             return self._reference_for(model, version), True
         except OSError:
             return None, False
+
+    def _take_in_parts(self, item: TableRows) -> None:
+        if item.rows <= LEAST_ROWS or self._fits(item.size):
+            self._take(item)
+            return
+        half = item.rows // 2
+        self._take_in_parts(item.cut(0, half))
+        self._take_in_parts(item.cut(half, item.rows))
 
     def _take_what_fits(self, item: TableRows) -> None:
         """As many rows as there is room for; the newest are dropped."""

@@ -6,6 +6,7 @@ import atexit
 import logging
 import threading
 import time
+from collections import Counter
 
 from driftwell.capture.adoption import Adoption
 from driftwell.capture.counting import Counting
@@ -24,6 +25,7 @@ __all__ = ["Worker"]
 logger = logging.getLogger("driftwell.capture")
 
 EXIT_SECONDS = 5.0
+FORK_SECONDS = 2.0
 END_SECONDS = 1.0
 """Of the time to close, what is kept for bringing what is left to disk."""
 
@@ -53,6 +55,7 @@ class Worker:
         self._book = book
         self.flush_seconds = flush_seconds
         self._seldom = Seldom()
+        self._none_converts = False
         self.thread: threading.Thread | None = None
         atexit.register(self._at_exit)
 
@@ -108,6 +111,26 @@ class Worker:
             self._run()
         elif thread is not threading.current_thread():
             thread.join(tries + END_SECONDS)
+            if thread.is_alive():
+                self._rescue()
+
+    def _rescue(self) -> None:
+        """The thread waits for a store that does not answer: what is left goes to the spool, or is counted as lost."""
+        if not self._journal.lock.acquire(timeout=END_SECONDS):
+            return
+        try:
+            chunk = self._journal.current
+            is_kept = chunk is None or self._journal.keep_current()
+            lost, on_disk = self._journal.rescue()
+            with self._counting.lock:
+                for item in lost:
+                    self._counting.lose(tally_of(item), item.rows, "store_failed", item.arrived)
+                if chunk is not None and not is_kept:
+                    self._counting.lose_rest(on_disk, _in_memory(chunk), "store_failed")
+                    self._writer.count_elsewhere()
+        finally:
+            self._journal.lock.release()
+        self._report.report()
 
     def _at_exit(self) -> None:
         notice_fork()
@@ -198,7 +221,8 @@ class Worker:
     # -- fork ------------------------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        """Let no other thread be in the middle of a change."""
+        """Let no other thread be in the middle of a change, nor, if that does not take long, of a conversion."""
+        self._none_converts = self._writer.converting.acquire(timeout=FORK_SECONDS)
         self._journal.lock.acquire()
         self._queue.lock.acquire()
 
@@ -206,6 +230,8 @@ class Worker:
         """Go on."""
         self._queue.lock.release()
         self._journal.lock.release()
+        if self._none_converts:
+            self._writer.converting.release()
 
     def after_fork_in_child(self) -> None:
         """What waits, and the files of the spool, belong to the parent. The numbers were reset before."""
@@ -213,4 +239,15 @@ class Worker:
         self._journal.after_fork_in_child()
         self._adoption.reset()
         self._book.reset()
+        self._writer.after_fork_in_child()
         self.thread = None
+
+
+def _in_memory(chunk: Chunk) -> Counter[tuple[str | None, ...]] | None:
+    """Rows of a chunk that have no entry in the spool, by tally; None where that is all of it."""
+    if not chunk.position:
+        return None
+    found: Counter[tuple[str | None, ...]] = Counter()
+    for item in chunk.items:
+        found[tally_of(item)] += 0 if item.position else item.rows
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from driftwell.capture.patience import Seldom
 from driftwell.capture.persistence import Patience, persist
 from driftwell.capture.pieces import Chunk
 from driftwell.capture.records import Bundle, Deferred, Expansion, Item, LabelItem, Record, TableRows
-from driftwell.capture.snapshot import RAISABLE, RefusedError
+from driftwell.capture.snapshot import RefusedError
 from driftwell.errors import FormatError
 from driftwell.stores.base import AppendResult, Label, LeafBuilder, PredictionBatch, PredictionStore
 from driftwell.stores.transform import Transform
@@ -71,6 +72,12 @@ class Writer:
         self._shapes: dict[tuple[str, str], Shape] = {}
         self._seldom = Seldom()
         self._said_naive = False
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """No thread converts anything in a new process. ``converting`` is held while one does: Arrow has locks of its
+        own, which a child must not inherit in use."""
+        self.converting = threading.RLock()
 
     def expand(self, items: Iterable[Item | Bundle | Deferred]) -> list[Item]:
         """Read the exchanges among the items; their rows are counted as offered from now on."""
@@ -97,7 +104,7 @@ class Writer:
         """The records of an exchange, not counted yet; what else it held is counted."""
         try:
             found = item.expand()
-        except RAISABLE as exc:  # what a user's function gave may raise when looked at
+        except Exception as exc:  # noqa: BLE001 - what a user's function gave may raise when looked at
             found = Expansion(refused={"unreadable": 1}, cause=exc)
         if found.cause is not None and self._seldom.permits("extractor"):
             logger.warning("a request to %s cannot be recorded", item.model, exc_info=found.cause)
@@ -118,6 +125,11 @@ class Writer:
         self._labels.write_own(own_labels, chunk.adopted)
         self._labels.write([item for item in chunk.items if isinstance(item, LabelItem)], chunk.adopted)
         return not (self._left or self._labels.left)
+
+    def count_elsewhere(self) -> None:
+        """What is being stored was counted as lost: whatever becomes of it counts nowhere."""
+        self._counting = Counting()
+        self._labels.count_elsewhere(self._counting)
 
     def preview(self, model: str, version: str, items: Sequence[Record | TableRows]) -> list[Prepared]:
         """What ``write`` would store of these items; nothing is counted or learned."""
@@ -158,9 +170,13 @@ class Writer:
         return prepared.labels
 
     def _prepared(self, group: Group) -> tuple[Prepared, LeafBuilder]:
+        with self.converting:
+            import pyarrow  # noqa: F401 - the lock of an import is one of them
         reference = self._reference(group.model, group.version)
         shape = self._shape(group.model, group.version, reference)
-        prepared = prepare(group, shape, reference, self._transform_for(group.model))
+        transform = self._transform_for(group.model)
+        with self.converting:
+            prepared = prepare(group, shape, reference, transform)
         return prepared, self._leaf_builder(reference)
 
     def _append(self, batch: PredictionBatch, leaves: LeafBuilder) -> AppendResult | None:

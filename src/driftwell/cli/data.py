@@ -78,7 +78,7 @@ def baseline(
         from driftwell.cli.opening import open_runtime
         from driftwell.monitor.runtime import DEFAULT_VERSION
 
-        runtime = open_runtime(store)
+        runtime = open_runtime(store, records=False, creates=True)
         registered = {"model": model, "version": version or DEFAULT_VERSION, "store": runtime.store.url}
         runtime.put_reference(model, version or DEFAULT_VERSION, reference)
         runtime.close()

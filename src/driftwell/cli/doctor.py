@@ -10,14 +10,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from driftwell._version import __version__
-from driftwell.cli.opening import command_config, open_runtime
+from driftwell.cli.opening import command_config, no_ledger, no_store
 from driftwell.cli.options import AsJson, Store
 from driftwell.cli.output import emit
-from driftwell.errors import DriftwellError
+from driftwell.errors import DriftwellError, StoreError
 
 if TYPE_CHECKING:
     from driftwell.config import Config
     from driftwell.monitor.runtime import Runtime
+    from driftwell.stores.base import PredictionStore
 
 __all__ = ["doctor"]
 
@@ -37,15 +38,19 @@ Report = dict[str, Any]
 
 
 def doctor(store: Store = None, as_json: AsJson = False) -> int:
-    """Say what is wrong with this installation, its store and what waits for it. Exit code 1 when something is."""
+    """Say what is wrong with this installation, its store and what waits for it. Exit code 1 when something is.
+
+    It only looks: nothing is stored, and nothing taken out of the spool.
+    """
     report: Report = {"driftwell": __version__, "python": platform.python_version(), "libraries": _libraries()}
     report |= {"problems": [], "advice": []}
     if report["libraries"]["fastapi"] is None:
         report["advice"].append("the service is not installed: pip install 'driftwell[service]'")
     try:
         config = command_config(store)
+        report["advice"] += config.notices
         _look_at_spool(config, report)
-        _look_at_store(store, config, report)
+        _look_at_store(config, report)
     except DriftwellError as exc:
         report["problems"].append(str(exc))
     emit(report, as_json, _text(report))
@@ -77,17 +82,18 @@ def _text(report: Report) -> str:
 
 def _look_at_spool(config: Config, report: Report) -> None:
     """Looked at first: while the store does not answer, this is where the records are."""
-    from driftwell.monitor.spooling import spool_folder, spool_state
+    from driftwell.monitor.spooling import spool_folder, spool_name, spool_state
 
     settings = config.settings_for("")
     folder = spool_folder(config.store, settings.spool_dir)
     if folder is None:
         return
-    state = spool_state(folder)
+    state = spool_state(folder, spool_name(config.store, settings.spool_dir))
     report["spool"] = asdict(state) | {"most_bytes": settings.spool_bytes}
-    if state.bytes > FULL * settings.spool_bytes:
+    full = state.bytes_of_all / settings.spool_bytes
+    if full > FULL:
         report["problems"].append(
-            f"the spool {folder} is {state.bytes / settings.spool_bytes:.0%} full: is the store reachable? When it is "
+            f"the spool {folder} is {full:.0%} full: is the store reachable? When it is "
             "full, further records are lost; spool_bytes sets its size"
         )
     if state.left_behind:
@@ -100,16 +106,19 @@ def _look_at_spool(config: Config, report: Report) -> None:
 # -- the store -----------------------------------------------------------------------------------------------
 
 
-def _look_at_store(store: str | None, config: Config, report: Report) -> None:
+def _look_at_store(config: Config, report: Report) -> None:
+    from driftwell.monitor.runtime import Runtime
+
+    if problem := no_store(config):
+        raise StoreError(problem)
+    if problem := no_ledger(config):
+        _look_at_rows(config, report, problem)
+        return
     started = time.perf_counter()
-    runtime = open_runtime(store)
+    runtime = Runtime.configured(config, records=False)
     try:
         taken = time.perf_counter() - started
-        info = runtime.store.info()
-        report["store"] = {"url": runtime.store.url, "opened_in_seconds": round(taken, 3), **info}
-        report["problems"] += [*info.get("problems", ()), *_clock(info), *_size(info, config)]
-        lacking = [words for name, words in LACKING.items() if not getattr(runtime.store.capabilities, name)]
-        report["advice"] += [f"a {info.get('kind')} store: {words}" for words in lacking]
+        _tell_of(runtime.store, config, report, taken)
         if runtime.stores.are_split:
             report["ledger"] = runtime.ledger.info()
             report["problems"] += report["ledger"].get("problems", ())
@@ -117,6 +126,28 @@ def _look_at_store(store: str | None, config: Config, report: Report) -> None:
         _look_at_notices(runtime, report)
     finally:
         runtime.close()
+
+
+def _look_at_rows(config: Config, report: Report, no_ledger: str) -> None:
+    """The store alone, whose ledger is a file that is not there: it is not made by looking."""
+    from driftwell.stores import open_store
+
+    started = time.perf_counter()
+    rows = open_store(config.store, retention_hours=config.settings_for("").retention_hours)
+    try:
+        _tell_of(rows, config, report, time.perf_counter() - started)
+        report["ledger"] = {"kind": "sqlite", "exists": False}
+        report["problems" if rows.models() else "advice"].append(no_ledger)
+    finally:
+        rows.close()
+
+
+def _tell_of(store: PredictionStore, config: Config, report: Report, seconds: float) -> None:
+    info = store.info()
+    report["store"] = {"url": store.url, "opened_in_seconds": round(seconds, 3), **info}
+    report["problems"] += [*info.get("problems", ()), *_clock(info), *_size(info, config)]
+    lacking = [words for name, words in LACKING.items() if not getattr(store.capabilities, name)]
+    report["advice"] += [f"a {info.get('kind')} store: {words}" for words in lacking]
 
 
 def _clock(info: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ def log(
     store: Store = None,
     as_json: AsJson = False,
 ) -> int:
-    """Send the rows of a file into the store."""
+    """Send the rows of a file into the store, and what ended processes left for it in the spool."""
     from driftwell.frame import read_table
 
     rows = read_table(file)
@@ -57,7 +57,7 @@ def feedback(
     store: Store = None,
     as_json: AsJson = False,
 ) -> int:
-    """Send the labels of a file into the store."""
+    """Send the labels of a file into the store, and what ended processes left for it in the spool."""
     import msgspec
 
     from driftwell.frame import read_table
@@ -68,7 +68,7 @@ def feedback(
     absent = {"prediction_id", "true_label"} - set(rows.column_names)
     if absent:
         raise BadInput(f"{file} lacks {' and '.join(sorted(absent))}; it has {', '.join(rows.column_names)}")
-    runtime = open_runtime(store)
+    runtime = open_runtime(store, records=True, creates=True)
     rules = runtime.redaction_for(model or "")
     counts = {"matched": 0, "early": 0, "duplicate": 0, "conflicting": 0, "ambiguous": 0}
     try:
@@ -105,8 +105,11 @@ def check(
     store: Store = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run one check now, of one model or of all (for cron, Kubernetes, Airflow). Exit code 1 when one is critical."""
-    runtime = open_runtime(store)
+    """Run one check now, of one model or of all (for cron, Kubernetes, Airflow). Exit code 1 when one is critical.
+
+    It stores the verdicts, stores what ended processes left in the spool, and prunes what is older than the retention.
+    """
+    runtime = open_runtime(store, records=True)
     try:
         names = [model] if model else list(dict.fromkeys(name for name, *_ in runtime.models()))
         span: Any = int(window) if window.isdigit() else window
@@ -130,8 +133,8 @@ def check(
 
 
 def status(model: Model = None, version: Version = None, store: Store = None, as_json: AsJson = False) -> int:
-    """What is monitored and how it is doing."""
-    runtime = open_runtime(store)
+    """What is monitored and how it is doing; only reads."""
+    runtime = open_runtime(store, records=False)
     try:
         if model:
             answers = [runtime.find(model, version).status()]
@@ -160,5 +163,5 @@ def _now() -> Any:
 
 
 def _monitor(store: str | None, model: str, version: str | None) -> tuple[Any, Any]:
-    runtime = open_runtime(store)
+    runtime = open_runtime(store, records=True, creates=True)
     return runtime, runtime.monitor(model, version)

@@ -11,7 +11,7 @@ __all__ = ["AsJson", "Model", "Outputs", "Store", "Version", "pairs"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Store = Annotated[
     str | None,
-    typer.Option("--store", envvar="DRIFTWELL_STORE", help="Address of the store (default sqlite:///driftwell.db)."),
+    typer.Option("--store", help="Address of the store (default DRIFTWELL_STORE, else sqlite:///driftwell.db)."),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="Name of the monitored model.")]
 Version = Annotated[str | None, typer.Option("--version", help="Version of the monitored model.")]

@@ -166,8 +166,10 @@ def _guessed(environ: Mapping[str, str], in_file: str | None) -> tuple[str | Non
         if in_file is None:
             raise ConfigError(f"{said}: set FEATURE_STORE_TYPE to {', '.join(STORE_TYPES)}, or DRIFTWELL_STORE")
         return None, [*notices, f"{said}: it is the one of the settings file; FEATURE_STORE_TYPE chooses another"]
-    for variable in found.keys() - {"DATABASE_URL"}:  # many an application has one for its cache
-        notices.append(f"the store is the one of {variable}: set FEATURE_STORE_TYPE or DRIFTWELL_STORE to say so")
+    notices += [
+        f"the store is the one of {variable}: set FEATURE_STORE_TYPE or DRIFTWELL_STORE to say so"
+        for variable in found.keys() - {"DATABASE_URL"}  # many an application has one for its cache
+    ]
     return next(iter(found.values()), None), notices
 
 

@@ -60,7 +60,7 @@ def _json(value: Any) -> str | None:
 def _shown(value: Any) -> str:
     try:
         return str(value)
-    except Exception as exc:  # an object of the user's may raise anything
+    except (Exception, SystemExit, GeneratorExit) as exc:  # an object of the user's may raise anything
         kind = type(value).__name__
         raise BadInput(f"a cell of type {kind} cannot be read: str() of it raises {type(exc).__name__}") from exc
 

@@ -17,30 +17,70 @@ if TYPE_CHECKING:
 
 __all__ = ["checked_names", "from_array", "from_capsule", "from_columns", "from_list", "to_arrow"]
 
+MOST_DEEP = 32
+_NESTING: tuple[type, ...] = (list, tuple, dict, np.ndarray, type({}.values()))
+"""What Arrow looks into; it does so by recursion without a bound, which ends the process."""
+
 
 def to_arrow(values: Any) -> pa.Array:
-    """One column as an Arrow array; one that mixes types keeps each cell as JSON text, marked as mixed."""
+    """One column as an Arrow array; one that mixes types keeps each cell as JSON text, marked as mixed.
+
+    Raises ``BadInput`` for values nested deeper than 32 levels, or that contain themselves.
+    """
     import pyarrow as pa
 
     if isinstance(values, np.ndarray):
         if values.ndim == 2 and values.shape[1] and values.dtype.kind in "iuf":  # a vector a row
             return pa.FixedSizeListArray.from_arrays(pa.array(_native(values.ravel())), values.shape[1])
         values = _native(values)
+    if _holds_objects(values):
+        values = values if hasattr(values, "dtype") else list(values)
+        _check_depth(values)
     try:
         if hasattr(values, "__arrow_c_stream__"):
             column = pa.chunked_array(values)
             return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-        if hasattr(values, "__arrow_c_array__") or isinstance(values, np.ndarray):
-            return pa.array(values)
-        values = list(values)
         return pa.array(values)
     except (pa.ArrowException, ValueError, OverflowError):
         return from_cells(list(values))
 
 
+def _holds_objects(values: Any) -> bool:
+    """Whether a column holds objects of Python, and not memory of a kind."""
+    if hasattr(values, "dtype"):  # of NumPy or pandas
+        return bool(values.dtype == object)
+    return not (hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"))
+
+
+def _check_depth(values: Iterable[Any]) -> None:
+    level = _nested(values)
+    for _ in range(MOST_DEEP):
+        if not level:
+            return
+        level = _nested([part for one in level for part in _parts(one)])
+    raise BadInput(f"a cell is nested deeper than {MOST_DEEP} levels, or contains itself: flatten it, or leave it out")
+
+
+def _nested(values: Iterable[Any]) -> list[Any]:
+    """Those that hold others, each object once. Cost without any: looking at each one's type."""
+    if not any(issubclass(kind, _NESTING) for kind in set(map(type, values))):
+        return []
+    return list({id(one): one for one in values if isinstance(one, _NESTING)}.values())
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, np.ndarray):
+        return value.ravel() if value.dtype == object else ()
+    return dict.values(value) if isinstance(value, dict) else value
+
+
 def from_capsule(table: Any, feature_names: Sequence[str] | None) -> pa.Table:
     import pyarrow as pa
 
+    if hasattr(table, "columns") and hasattr(table, "items"):
+        for _, column in table.items():  # noqa: PERF102 - pandas has no method values()
+            if _holds_objects(column):
+                _check_depth(column)
     try:
         return pa.table(table)
     except (pa.ArrowException, TypeError, ValueError) as exc:

@@ -27,7 +27,6 @@ from driftwell.capture.decorator import captured
 from driftwell.capture.ids import is_kept
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.redaction import Redaction
-from driftwell.capture.redaction import Redaction
 from driftwell.config import MonitorSettings
 from driftwell.errors import ConfigError, StoreError
 

@@ -193,6 +193,20 @@ def test_a_full_spool_drops_the_newest(journaled, store, folder):
     assert recorder.stats()["stored"] == stats["waiting"] + 1
 
 
+def test_of_a_table_that_is_larger_than_the_spool_as_much_is_taken_as_fits(journaled, store):
+    store.broken = StoreError("away")
+    recorder = journaled(most_bytes=64 * 1024)
+    ids = recorder.offer_table("m", "v", {"a": [float(i) for i in range(5_000)], "prediction": [1] * 5_000}, {})
+    stats = recorder.stats()
+    assert stats["offered"] == len(ids) == 5_000
+    assert 400 <= stats["waiting"] < 1_500  # a row takes about 60 bytes, and what waits is within the bound
+    assert stats["dropped"] == {"spool_full": 5_000 - stats["waiting"]}
+    assert recorder.stats()["spool"]["bytes"] <= 64 * 1024
+    store.broken = None
+    assert recorder.flush(10)
+    assert ids_of(store) == ids[: stats["waiting"]]
+
+
 def test_a_spool_that_cannot_be_written_keeps_the_record_in_memory(journaled, store, monkeypatch, caplog):
     recorder = journaled()
     recorder.offer("m", "v", {"a": 0.0})
@@ -663,3 +677,100 @@ def test_flush_waits_for_the_disk_when_the_spool_cannot_be_written_any_more(jour
     assert recorder.flush(20)
     assert settled()
     assert sorted(ids_of(store)) == sorted(older)
+
+
+# -- an end while the store blocks --------------------------------------------------------------------------------
+
+
+def block(store: Any) -> threading.Event:
+    """From now on the store answers nobody until the event is set."""
+    store.gate = threading.Event()
+    return store.gate
+
+
+def offer_while_blocked(recorder: Recorder, store: Any) -> list[str]:
+    ids = [recorder.offer("m", "v", {"a": 0.0})]
+    assert until(lambda: store.tried)
+    ids += [recorder.offer("m", "v", {"a": float(i)}, true_label=i) for i in range(1, 6)]
+    ids += recorder.offer_table("m", "w", {"a": [1.0, 2.0]}, {})
+    recorder.offer_exchange(Two())
+    recorder.offer_label(ids[0], 1)
+    return ids
+
+
+class Two:
+    """An exchange of two records."""
+
+    model, version, rows, size = "m", "v", 0, 10
+
+    def expand(self) -> Expansion:
+        return Expansion([make_record("m", "v", f"two{i}", 1.0, {"a": 1.0}, [None] * 9) for i in range(2)])
+
+
+@pytest.mark.parametrize("durability", ["queued", "journal"])
+def test_what_waits_for_a_store_that_blocks_at_the_end_is_left_on_disk(make, store, folder, durability):
+    gate = block(store)
+    recorder = make(durability=durability, spool=Spool(folder, most_bytes=10**8))
+    ids = [*offer_while_blocked(recorder, store), "two0", "two1"]
+    start = time.monotonic()
+    recorder.close(0.1)
+    assert time.monotonic() - start < 4
+    stats = recorder.stats()
+    assert (stats["offered"], stats["waiting"], stats["dropped"], stats["rejected"]) == (10, 10, {}, {})
+    gate.set()
+    recorder._worker.thread.join(10)
+    stored = recorder.stats()["stored"]
+    assert stored == len(store.known)
+    assert adds_up(recorder.stats())
+    store.gate = None
+    heir = make(spool=Spool(folder, most_bytes=10**8))
+    assert heir.flush(20)
+    assert sorted(key[2] for key in store.known) == sorted(ids)
+    assert heir.stats()["recovered"] == 10 - stored
+    assert len(store.labels) == 6
+
+
+@pytest.mark.parametrize("most_bytes", [None, 700])
+def test_what_a_store_that_blocks_at_the_end_costs_is_counted(make, store, folder, most_bytes):
+    gate = block(store)
+    recorder = make(spool=None if most_bytes is None else Spool(folder, most_bytes=most_bytes))
+    offer_while_blocked(recorder, store)
+    recorder.close(0.1)
+    stats = recorder.stats()
+    assert stats["offered"] == 10
+    assert adds_up(stats)
+    if most_bytes is None:
+        assert (stats["dropped"], stats["waiting"], stats["labels"]["waiting"]) == ({"store_failed": 10}, 0, 0)
+        assert stats["labels"]["dropped"] == {"store_failed": 1}
+    else:
+        assert 0 < stats["dropped"]["store_failed"] < 10
+    gate.set()
+    recorder._worker.thread.join(10)
+    assert adds_up(recorder.stats())
+    assert recorder.stats()["dropped"] == stats["dropped"]
+
+
+@pytest.mark.parametrize("has_room_again", [True, False])
+def test_records_that_could_not_be_journaled_are_written_at_the_end_or_counted(
+    journaled, make, store, folder, monkeypatch, has_room_again
+):
+    store.broken = StoreError("away")
+    recorder = journaled()
+    ids = [recorder.offer("m", "v", {"a": float(i)}, prediction_id=f"early{i}") for i in range(5)]
+
+    def full(fd: int, data: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(Spool, "append", lambda self, content: full(0, content, 0))
+        ids += [recorder.offer("m", "v", {"a": float(i)}, prediction_id=f"late{i}") for i in range(5)]
+        if not has_room_again:
+            recorder.close(0)
+    recorder.close(0)
+    stats = recorder.stats()
+    lost = {} if has_room_again else {"store_failed": 5}
+    assert (stats["unjournaled"], stats["dropped"], stats["waiting"]) == (5, lost, 10 - sum(lost.values()))
+    store.broken = None
+    heir = make(spool=Spool(folder, most_bytes=10**8))
+    assert heir.flush(20)
+    assert sorted(ids_of(store)) == sorted(ids if has_room_again else ids[:5])

@@ -6,8 +6,12 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import pytest
+
+from driftwell.capture import worker, writer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -91,3 +95,45 @@ def test_a_fork_from_c_without_preparation(tmp_path, durability, hooks):
 
 def test_threads_that_fork_at_once(tmp_path):
     assert run(FORK_AT_ONCE) == ["True True"]
+
+
+@pytest.fixture
+def converting(make, monkeypatch):
+    """A recorder whose thread is in the middle of a conversion, and the event that lets it end."""
+    begun, end, prepare = threading.Event(), threading.Event(), writer.prepare
+
+    def slow(*args):
+        begun.set()
+        end.wait(20)
+        return prepare(*args)
+
+    monkeypatch.setattr(writer, "prepare", slow)
+    recorder = make()
+    recorder.offer("m", "v", {"a": 1.0})
+    assert begun.wait(10)
+    yield recorder, end
+    end.set()
+
+
+def test_a_fork_waits_until_nothing_is_being_converted(converting, monkeypatch):
+    """Arrow and the import of a module have locks of their own, which a child must not inherit in use."""
+    monkeypatch.setattr(worker, "FORK_SECONDS", 10.0)
+    recorder, end = converting
+    threading.Timer(0.2, end.set).start()
+    recorder.before_fork()
+    ended = end.is_set()
+    recorder.after_fork_in_parent()
+    assert ended
+    assert recorder.flush(10)
+
+
+def test_a_fork_does_not_wait_for_long(converting, monkeypatch):
+    monkeypatch.setattr(worker, "FORK_SECONDS", 0.1)
+    recorder, end = converting
+    start = time.monotonic()
+    recorder.before_fork()
+    recorder.after_fork_in_parent()
+    assert time.monotonic() - start < 5
+    end.set()
+    assert recorder.flush(10)
+    assert recorder.stats()["stored"] == 1

@@ -246,9 +246,42 @@ def test_a_database_that_is_no_store_is_left_alone_and_said():
 
 
 @pytest.mark.parametrize(
+    ("env", "store"),
+    [
+        ({"REDIS_URL": "redis://:hunter2@cache/0"}, "redis://:hunter2@cache/0"),
+        ({"INFLUXDB_URL": "https://u:hunter2@series:8086/db"}, "influxdb+https://u:hunter2@series:8086/db"),
+        ({"REDIS_URL": "redis://:hunter2@cache/0", "DATABASE_URL": "mysql://db/x"}, "redis://:hunter2@cache/0"),
+    ],
+)
+def test_a_service_takes_the_only_address_there_is_and_says_so(env, store):
+    config = load_config(None, env)
+    assert config.store == store
+    variable = next(iter(env))
+    assert config.notices[-1] == (
+        f"the store is the one of {variable}: set FEATURE_STORE_TYPE or DRIFTWELL_STORE to say so"
+    )
+    assert "hunter2" not in "".join(config.notices)
+
+
+def test_of_two_addresses_somebody_must_say_which(write):
+    env = {"DATABASE_URL": "postgresql://u:hunter2@db/x", "REDIS_URL": "redis://:hunter2@cache/0"}
+    with pytest.raises(ConfigError, match=r"DATABASE_URL and REDIS_URL are set.*set FEATURE_STORE_TYPE") as caught:
+        load_config(None, env)
+    assert "hunter2" not in str(caught.value)
+    assert load_config(None, env | {"FEATURE_STORE_TYPE": "redis"}).store == env["REDIS_URL"]
+    assert load_config(None, env | {"DRIFTWELL_STORE": "redis://own"}).store == "redis://own"
+    config = load_config(write('store = "sqlite:///file.db"'), env)
+    assert config.store == "sqlite:///file.db"
+    (notice,) = config.notices
+    assert "it is the one of the settings file" in notice
+
+
+@pytest.mark.parametrize(
     ("env", "address"),
     [
         ({}, "sqlite:///driftwell.db"),
+        ({"REDIS_URL": "redis://app/theirs"}, "sqlite:///driftwell.db"),
+        ({"REDIS_URL": "redis://app/0", "DATABASE_URL": "postgresql://app/theirs"}, "sqlite:///driftwell.db"),
         ({"DATABASE_URL": "postgresql://app/theirs"}, "sqlite:///driftwell.db"),
         ({"FEATURE_STORE_TYPE": "postgresql", "DATABASE_URL": "postgresql://app/ours"}, "postgresql://app/ours"),
         ({"DRIFTWELL_STORE": "redis://own", "DATABASE_URL": "postgresql://app/theirs"}, "redis://own"),
