@@ -537,9 +537,15 @@ def test_id_of_several_models_is_a_conflict_that_names_them(service):
     assert service.client.post("/api/v1/feedback", json=named).json()["matched"] == 1
 
 
-def test_full_queue_is_429_and_nothing_of_it_was_taken(tmp_path):
-    with serving(tmp_path, queue_records="10") as small:
-        answer = small.client.post("/api/v1/predictions", json=rows(11, "big"))
+@pytest.mark.parametrize(
+    ("bounds", "many"),
+    [({"durability": "queued", "queue_records": "10"}, 11), ({"queue_records": "10", "spool_bytes": "20KiB"}, 200)],
+    ids=["queue", "spool"],
+)
+def test_full_queue_is_429_and_nothing_of_it_was_taken(tmp_path, bounds, many):
+    """The service journals unless told otherwise: then the disk is what is full, and a small queue bounds nothing."""
+    with serving(tmp_path, **bounds) as small:
+        answer = small.client.post("/api/v1/predictions", json=rows(many, "big"))
         assert answer.status_code == 429
         assert answer.headers["retry-after"] == "1"
         post(small.client, rows(10, "big"))

@@ -289,3 +289,13 @@ def _try(operation) -> bool:
     except DriftwellError:  # also "damaged", for a file that is gone half-way: the recorder tries both again
         return False
     return True
+
+
+def test_a_fork_from_c_in_the_middle_of_a_transaction_is_refused(tmp_path: Path) -> None:
+    """What the thread of the parent was using cannot be closed, and SQLite would take its locks for this process's."""
+    database = Database(tmp_path / "s.db")
+    with database.read():
+        database._after_unprepared_fork()
+        with pytest.raises(StoreError, match="forked while"), database.write():
+            pass
+    database.close()

@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -96,6 +97,8 @@ class Database:
 
     def _begun(self, begin: str) -> Connection:
         """A connection on which a transaction has begun: that of an idle one if it still lives, else a new one."""
+        if os.getpid() != _forks.pid:
+            _notice_fork()
         while True:
             with self._pool:
                 if self._closed:
@@ -171,12 +174,20 @@ class Database:
 
     def _after_fork(self, *, in_child: bool) -> None:
         if in_child:
-            for connection in self._open:
-                with suppress(psycopg.Error, OSError):
-                    os.close(connection.fileno())
-            _inherited.extend(self._open)
-            self._open, self._idle = set(), []
+            self._leave_to_parent()
         self._pool.release()
+
+    # A fork from C runs no hook before it: another thread may have held the lock.
+    def _after_unprepared_fork(self) -> None:
+        self._pool = threading.Lock()
+        self._leave_to_parent()
+
+    def _leave_to_parent(self) -> None:
+        for connection in self._open:
+            with suppress(psycopg.Error, OSError):
+                os.close(connection.fileno())
+        _inherited.extend(self._open)
+        self._open, self._idle = set(), []
 
 
 def fetch(connection: Connection, sql: Any, values: Any = ()) -> list[tuple[Any, ...]]:
@@ -200,6 +211,17 @@ _inherited: list[Connection] = []
 """Connections of the parent, kept from the garbage collector: their descriptors may be in use by others by now."""
 _forking: list[Database] = []
 _one_fork = threading.Lock()
+_noticing = threading.Lock()
+
+
+@dataclass(slots=True)
+class _Forks:
+    """Which process this is, as far as anybody noticed."""
+
+    pid: int
+
+
+_forks = _Forks(os.getpid())
 
 
 def _before_fork() -> None:
@@ -210,9 +232,22 @@ def _before_fork() -> None:
 
 
 def _after_fork(*, in_child: bool) -> None:
+    if in_child:
+        _forks.pid = os.getpid()
+        if not _one_fork.locked():
+            for database in list(_open_databases):
+                database._after_unprepared_fork()
+            return
     while _forking:
         _forking.pop()._after_fork(in_child=in_child)
     _one_fork.release()
+
+
+def _notice_fork() -> None:
+    """A fork from C may run no hook at all."""
+    with _noticing:
+        if os.getpid() != _forks.pid:
+            _after_fork(in_child=True)
 
 
 if hasattr(os, "register_at_fork"):
