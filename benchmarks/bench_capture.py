@@ -23,7 +23,7 @@ import numpy as np
 
 import driftwell as dw
 from driftwell.capture.recorder import Recorder
-from driftwell.capture.spool import Spool
+from driftwell.capture.spool.files import Spool
 from driftwell.errors import StoreError
 
 CALLS = 10_000

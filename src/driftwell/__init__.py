@@ -12,7 +12,7 @@ from driftwell._version import __version__
 
 if TYPE_CHECKING:
     from driftwell.alerts.rules import AlertRule, evaluate_rules
-    from driftwell.capture.asgi import CaptureMiddleware
+    from driftwell.capture.middleware.asgi import CaptureMiddleware
     from driftwell.detectors.multivariate import (
         domain_classifier,
         energy_test,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AlertRule": "driftwell.alerts.rules",
-    "CaptureMiddleware": "driftwell.capture.asgi",
+    "CaptureMiddleware": "driftwell.capture.middleware.asgi",
     "CheckResult": "driftwell.results",
     "ColumnResult": "driftwell.results",
     "DriftDetector": "driftwell.drift",

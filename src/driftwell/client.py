@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.records import LabelTicket
-from driftwell.capture.sender import Sender, Token
 from driftwell.capture.snapshot import RAISABLE
+from driftwell.capture.wire.sender import Sender, Token
 from driftwell.errors import BadInput, ConfigError, NotSupported
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _keeping(
     """Further options of the recorder: where records wait on disk, and what is done to them before they are kept."""
     found: dict[str, Any] = {}
     if spool_dir is not None:
-        from driftwell.capture.spool import Spool
+        from driftwell.capture.spool.files import Spool
 
         try:
             found["spool"] = Spool(spool_dir, most_bytes=spool_bytes, fsync=journal_fsync, store=url)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 import uvicorn
 
-from driftwell.capture import spool
+from driftwell.capture.spool import files as spool
 from driftwell.client import Client
 from driftwell.config import Config
 from driftwell.errors import BadInput, ConfigError, NotSupported
@@ -255,7 +255,7 @@ def test_service_stopped_and_started_under_four_threads(service, client):
 
 def test_answer_that_is_lost_makes_no_second_record(service, client, monkeypatch):
     """The service takes the rows, the answer never arrives: they are sent again and known again."""
-    from driftwell.capture.sender import Sender
+    from driftwell.capture.wire.sender import Sender
     from driftwell.errors import StoreError
 
     post, times = Sender._post, []
@@ -580,7 +580,7 @@ def test_redaction_happens_before_anything_leaves():
 def test_forked_child_has_its_own_connection_and_counts(service, tmp_path):
     code = f"""
 import os
-from driftwell.capture import spool
+from driftwell.capture.spool import files as spool
 from driftwell.client import Client
 one = Client({service.url!r}, {service.token!r}, model="flights", version="v1", flush_seconds=0.05)
 one.record_prediction({{"x": 1}}, 1, prediction_id="before")

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from driftwell.capture.ids import new_id
-from driftwell.capture.paths import MISSING
+from driftwell.capture.middleware.paths import MISSING
 from driftwell.capture.patience import Seldom
 from driftwell.capture.snapshot import RAISABLE, row_of
 from driftwell.errors import BadInput

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
+from driftwell.capture.conversion.rows import label_of
 from driftwell.capture.counting import Counting, LabelTally
 from driftwell.capture.patience import Seldom
 from driftwell.capture.persistence import Patience, persist
 from driftwell.capture.records import LabelItem
-from driftwell.capture.rows import label_of
 from driftwell.capture.snapshot import RefusedError, thaw
 from driftwell.stores.base import Label, LabelCounts, PredictionStore
 

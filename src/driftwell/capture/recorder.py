@@ -12,11 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from driftwell.capture.adoption import Adoption
-from driftwell.capture.cells import Shape
+from driftwell.capture.conversion.cells import Shape
+from driftwell.capture.conversion.view import View
 from driftwell.capture.counting import Counting, LabelTally, Tally
 from driftwell.capture.ids import IdSource, id_from, is_kept
-from driftwell.capture.journal import Journal
 from driftwell.capture.losses import LossBook
 from driftwell.capture.patience import Backoff, LossReport, Seldom
 from driftwell.capture.processes import notice_fork, survive_forks
@@ -33,9 +32,10 @@ from driftwell.capture.records import (
     make_record,
 )
 from driftwell.capture.snapshot import RAISABLE, RefusedError, freeze
-from driftwell.capture.spool import Spool
+from driftwell.capture.spool.adoption import Adoption
+from driftwell.capture.spool.files import Spool
+from driftwell.capture.spool.journal import Journal
 from driftwell.capture.table_intake import TableIntake
-from driftwell.capture.view import View
 from driftwell.capture.worker import Worker
 from driftwell.capture.writer import ReferenceFor, TransformFor, Writer
 from driftwell.errors import ConfigError

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from driftwell.capture.conversion.tables import own_table, roles_of, slices_of
 from driftwell.capture.ids import IdSource
 from driftwell.capture.queue import Queue
 from driftwell.capture.records import Redaction, TableRows
-from driftwell.capture.tables import own_table, roles_of, slices_of
 from driftwell.capture.writer import ReferenceFor, TransformFor
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ import threading
 import time
 from collections import Counter
 
-from driftwell.capture.adoption import Adoption
 from driftwell.capture.counting import Counting
-from driftwell.capture.journal import Journal, tally_of
 from driftwell.capture.losses import LossBook
 from driftwell.capture.patience import Backoff, LossReport, Seldom
-from driftwell.capture.pieces import Chunk
 from driftwell.capture.processes import finish_with_child, notice_fork
 from driftwell.capture.queue import Queue
 from driftwell.capture.records import Bundle, LabelItem, Record, TableRows
+from driftwell.capture.spool.adoption import Adoption
+from driftwell.capture.spool.journal import Journal, tally_of
+from driftwell.capture.spool.pieces import Chunk
 from driftwell.capture.writer import Writer
 from driftwell.stores.base import LabelCounts
 

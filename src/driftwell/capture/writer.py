@@ -11,17 +11,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from driftwell.capture.batching import Prepared
-from driftwell.capture.cells import Shape, kind_of
+from driftwell.capture.conversion.batching import Prepared
+from driftwell.capture.conversion.cells import Shape, kind_of
+from driftwell.capture.conversion.groups import Group, groups_of, prepare
 from driftwell.capture.counting import Counting
-from driftwell.capture.groups import Group, groups_of, prepare
 from driftwell.capture.ids import is_usable
 from driftwell.capture.label_writer import LabelWriter
 from driftwell.capture.patience import Seldom
 from driftwell.capture.persistence import Patience, persist
-from driftwell.capture.pieces import Chunk
 from driftwell.capture.records import Bundle, Deferred, Expansion, Item, LabelItem, Record, TableRows
 from driftwell.capture.snapshot import RefusedError
+from driftwell.capture.spool.pieces import Chunk
 from driftwell.errors import FormatError
 from driftwell.stores.base import AppendResult, Label, LeafBuilder, PredictionBatch, PredictionStore
 from driftwell.stores.transform import Transform

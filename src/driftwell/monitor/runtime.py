@@ -32,7 +32,7 @@ from driftwell.stores.windows import leaf_builder
 
 if TYPE_CHECKING:
     from driftwell.capture.redaction import Redaction
-    from driftwell.capture.spool import Spool
+    from driftwell.capture.spool.files import Spool
     from driftwell.monitor.checks.context import CheckContext
     from driftwell.monitor.monitor import Monitor
 

@@ -15,7 +15,7 @@ from driftwell.config.addresses import file_of, kind_of, normal_address
 from driftwell.errors import ConfigError, NotSupported
 
 if TYPE_CHECKING:
-    from driftwell.capture.spool import Spool
+    from driftwell.capture.spool.files import Spool
 
 __all__ = ["SpoolState", "open_spool", "spool_folder", "spool_name", "spool_state"]
 
@@ -28,7 +28,7 @@ def open_spool(url: str, settings: MonitorSettings) -> Spool | None:
 
     Raises ``ConfigError`` where ``durability="journal"`` is asked for and there is no such folder.
     """
-    from driftwell.capture.spool import Spool
+    from driftwell.capture.spool.files import Spool
 
     folder = spool_folder(url, settings.spool_dir)
     if folder is None:
@@ -118,7 +118,7 @@ def spool_state(folder: Path, store: str | None = None, *, without: str = "") ->
 
 def _owner_of(head: Path) -> str | None:
     """The name of the store whose records follow this head; None where it cannot be read."""
-    from driftwell.capture.spool import _MAGIC, _NAME_AT, _PREFIX  # the layout of a head
+    from driftwell.capture.spool.files import _MAGIC, _NAME_AT, _PREFIX  # the layout of a head
 
     try:
         data = head.read_bytes()

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from driftwell.capture import inference_protocol
-from driftwell.capture.cloudevents import Event
+from driftwell.capture.wire import inference_protocol
+from driftwell.capture.wire.cloudevents import Event
 from driftwell.errors import BadInput
 from driftwell.routes.ingest import accept_predictions, note_refused_rows
 from driftwell.routes.pairs import Half, Waiting

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from driftwell.capture.cloudevents import Event
+from driftwell.capture.wire.cloudevents import Event
 
 __all__ = ["AGE_SECONDS", "Half", "Pairs", "Waiting"]
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from driftwell.capture.arrow_stream import unpacked
+from driftwell.capture.wire.arrow_stream import unpacked
 from driftwell.errors import BadInput
 from driftwell.frame import text_of
 from driftwell.routes.ingest import INVALID, ROOM, note_refused_rows, placed

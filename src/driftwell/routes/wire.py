@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from fastapi import Request
 
-from driftwell.capture import cloudevents
-from driftwell.capture.arrow_stream import STREAM_TYPE, TooLargeError, read_stream
-from driftwell.capture.cloudevents import Event
+from driftwell.capture.wire import cloudevents
+from driftwell.capture.wire.arrow_stream import STREAM_TYPE, TooLargeError, read_stream
+from driftwell.capture.wire.cloudevents import Event
 from driftwell.errors import BadInput
 from driftwell.routes.body import JSON_TYPES, json_document, media_type, read_body
 from driftwell.routes.exchanges import accept_events, accept_rows

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from driftwell.capture.arrow_stream import TooLargeError, batch_to_stream, read_stream, unpacked
+from driftwell.capture.wire.arrow_stream import TooLargeError, batch_to_stream, read_stream, unpacked
 from driftwell.errors import BadInput
 from driftwell.stores.base import ROW_COLUMNS
 

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.testclient import TestClient
 from starlette.middleware.gzip import GZipMiddleware
 
-from driftwell.capture.asgi import CaptureMiddleware
+from driftwell.capture.middleware.asgi import CaptureMiddleware
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.redaction import Redaction
 from driftwell.config import MonitorSettings
@@ -252,7 +252,7 @@ def test_sampling_decides_by_the_id(monitor, store):
 def test_the_share_of_the_monitor_holds_too(monitor, monkeypatch):
     half = Model(monitor.recorder, settings=MonitorSettings(sample_rate=0.0))
     copied = []
-    monkeypatch.setattr("driftwell.capture.asgi.Passage", lambda *_: copied.append(1))
+    monkeypatch.setattr("driftwell.capture.middleware.asgi.Passage", lambda *_: copied.append(1))
     call(CaptureMiddleware(answering(), monitor=half), scope())
     call(CaptureMiddleware(answering(), monitor=half, sample=0.5), scope())
     assert copied == []

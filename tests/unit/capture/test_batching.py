@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from driftwell.capture.batching import batch_of_records
-from driftwell.capture.cells import Shape
+from driftwell.capture.conversion.batching import batch_of_records
+from driftwell.capture.conversion.cells import Shape
+from driftwell.capture.conversion.rows import label_of
 from driftwell.capture.records import FIELDS, make_record
-from driftwell.capture.rows import label_of
 from driftwell.capture.snapshot import RefusedError
 from driftwell.profiles.reference import Reference
 from driftwell.stores.base import ROW_COLUMNS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from driftwell import Reference
-from driftwell.capture.cells import MAX_FEATURES, Shape, kind_of, named_cells
+from driftwell.capture.conversion.cells import MAX_FEATURES, Shape, kind_of, named_cells
 from driftwell.capture.snapshot import RefusedError, Unread
 
 

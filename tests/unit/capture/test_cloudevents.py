@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from driftwell.capture.cloudevents import from_document, from_headers, from_payload
+from driftwell.capture.wire.cloudevents import from_document, from_headers, from_payload
 from driftwell.errors import BadInput
 
 # The headers that KServe's agent sends (kserve, pkg/logger/worker.go: an event of the Go SDK in binary mode).

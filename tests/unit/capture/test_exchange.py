@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from driftwell.capture.exchange import MAX_ROWS, Exchange
-from driftwell.capture.paths import extractor
+from driftwell.capture.middleware.exchange import MAX_ROWS, Exchange
+from driftwell.capture.middleware.paths import extractor
 from driftwell.capture.records import Fields
 from driftwell.capture.snapshot import thaw
 

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from driftwell.capture import fields
-from driftwell.capture.fields import Notes
+from driftwell.capture.conversion import fields
+from driftwell.capture.conversion.fields import Notes
 from driftwell.capture.snapshot import RefusedError, Unread
 
 NOON = datetime(2026, 1, 20, 12, tzinfo=UTC)

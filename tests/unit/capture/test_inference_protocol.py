@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from driftwell.capture import inference_protocol
-from driftwell.capture.inference_protocol import MAX_ROWS, features, outputs, rows
+from driftwell.capture.wire import inference_protocol
+from driftwell.capture.wire.inference_protocol import MAX_ROWS, features, outputs, rows
 from driftwell.errors import BadInput
 
 

@@ -22,9 +22,9 @@ from fastapi import Body, FastAPI
 from fastapi.testclient import TestClient
 
 import driftwell as dw
-from driftwell.capture.asgi import CaptureMiddleware
 from driftwell.capture.decorator import captured
 from driftwell.capture.ids import is_kept
+from driftwell.capture.middleware.asgi import CaptureMiddleware
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.redaction import Redaction
 from driftwell.config import MonitorSettings
@@ -220,7 +220,7 @@ def test_rule_3_a_dict_that_another_thread_changes(recorder):
 
 
 def test_rule_4_records_are_read_on_the_recorders_thread(recorder, monkeypatch):
-    import driftwell.capture.groups as groups
+    import driftwell.capture.conversion.groups as groups
 
     seen = []
     read = groups.batch_of_records
@@ -459,7 +459,7 @@ def test_rule_11_a_journal_outlives_a_killed_process(tmp_path):
 
 
 def test_rule_12_a_dead_store_leaves_the_application_ready(make, store, monkeypatch):
-    monkeypatch.setattr("driftwell.capture.asgi.SHUTDOWN_SECONDS", 0.2)
+    monkeypatch.setattr("driftwell.capture.middleware.asgi.SHUTDOWN_SECONDS", 0.2)
     store.broken = store.blind = StoreError("dead")
     app = FastAPI()
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from driftwell.capture import adoption, journal, losses, pieces
+from driftwell.capture import losses
 from driftwell.capture.recorder import Recorder
 from driftwell.capture.records import Expansion, make_record
-from driftwell.capture.spool import Spool
+from driftwell.capture.spool import adoption, journal, pieces
+from driftwell.capture.spool.files import Spool
 from driftwell.errors import ConfigError, StoreError
 from driftwell.stores.base import AppendResult, LabelCounts, Loss
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from driftwell.capture.recorder import Recorder
-from driftwell.capture.spool import Spool
+from driftwell.capture.spool.files import Spool
 from driftwell.profiles.reference import Reference
 from driftwell.stores import open_store
 from driftwell.stores.windows import leaf_builder
@@ -32,7 +32,7 @@ KILLER = """
 import os, random, signal, sys, threading, time
 import numpy, pyarrow, pyarrow.compute
 from driftwell.capture.recorder import Recorder
-from driftwell.capture.spool import Spool
+from driftwell.capture.spool.files import Spool
 from driftwell.profiles.reference import Reference
 from driftwell.stores import open_store
 from driftwell.stores.windows import leaf_builder

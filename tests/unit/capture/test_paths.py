@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftwell.capture.paths import MISSING, extractor, look_up
+from driftwell.capture.middleware.paths import MISSING, extractor, look_up
 from driftwell.errors import BadInput
 
 REQUEST = {"x": {"rows": [{"a": 1}, {"a": 2}]}, "id": None, "only": "here"}

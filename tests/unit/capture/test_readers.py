@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from driftwell.capture.readers import ARROW_TYPES, read_column
+from driftwell.capture.conversion.readers import ARROW_TYPES, read_column
 from driftwell.capture.snapshot import Unread
 from driftwell.frame import KINDS, text_of
 

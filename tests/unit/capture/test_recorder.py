@@ -551,7 +551,7 @@ def test_no_library_of_the_service_loads_for_a_record():
 
     code = (
         "import sys; from driftwell.capture.recorder import Recorder\n"
-        "from driftwell.capture.asgi import CaptureMiddleware\n"
+        "from driftwell.capture.middleware.asgi import CaptureMiddleware\n"
         "heavy = 'scipy', 'sklearn', 'fastapi', 'starlette', 'jinja2', 'httpx2', 'pyarrow'\n"
         "print([name for name in heavy if name in sys.modules])"
     )

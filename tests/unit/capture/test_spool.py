@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from driftwell.capture import spool as spool_module
-from driftwell.capture.chain import Chain
-from driftwell.capture.frames import FRAME_BYTES, Damage, frame, scan
-from driftwell.capture.spool import Spool, SpoolFullError
+from driftwell.capture.spool import files as spool_module
+from driftwell.capture.spool.chain import Chain
+from driftwell.capture.spool.files import Spool, SpoolFullError
+from driftwell.capture.spool.frames import FRAME_BYTES, Damage, frame, scan
 
 FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 FORKS = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
@@ -171,7 +171,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
 def test_a_limit_of_the_system_leaves_nothing_half_written(tmp_path):
     code = f"""
 import resource, signal
-from driftwell.capture.spool import Spool
+from driftwell.capture.spool.files import Spool
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
 spool = Spool({str(tmp_path)!r}, most_bytes=10**6)

@@ -12,7 +12,7 @@ import pytest
 from tests.servers import redis
 
 from driftwell import Monitor
-from driftwell.capture.spool import Spool
+from driftwell.capture.spool.files import Spool
 from driftwell.cli import run
 from driftwell.monitor.runtime import Runtime
 from driftwell.monitor.spooling import spool_name

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from driftwell.capture.cloudevents import Event
+from driftwell.capture.wire.cloudevents import Event
 from driftwell.routes import Ingest, one_model_router
 from driftwell.routes.pairs import Half, Pairs
 

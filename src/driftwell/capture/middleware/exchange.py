@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from driftwell.capture.ids import new_id
-from driftwell.capture.paths import MISSING, Extractor
+from driftwell.capture.middleware.paths import MISSING, Extractor
 from driftwell.capture.records import FIELDS, Expansion, Record, make_record
 from driftwell.capture.snapshot import RAISABLE, RefusedError
 

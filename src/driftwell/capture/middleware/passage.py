@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from driftwell.capture.exchange import Exchange
 from driftwell.capture.ids import is_usable, new_id
+from driftwell.capture.middleware.exchange import Exchange
 
 if TYPE_CHECKING:
-    from driftwell.capture.asgi import CaptureMiddleware
+    from driftwell.capture.middleware.asgi import CaptureMiddleware
 
 __all__ = ["App", "Headers", "Message", "Passage", "Receive", "Scope", "Send", "by_name", "id_in", "in_thread"]
 

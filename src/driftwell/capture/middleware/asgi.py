@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from driftwell.capture.ids import is_kept, new_id
-from driftwell.capture.passage import App, Message, Passage, Receive, Scope, Send, by_name, id_in, in_thread
-from driftwell.capture.paths import Extractor, Side, extractor
+from driftwell.capture.middleware.passage import App, Message, Passage, Receive, Scope, Send, by_name, id_in, in_thread
+from driftwell.capture.middleware.paths import Extractor, Side, extractor
 from driftwell.capture.records import Deferred
 from driftwell.config import MonitorSettings
 from driftwell.errors import BadInput

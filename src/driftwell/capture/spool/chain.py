@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from driftwell.capture.frames import Damage, scan
+from driftwell.capture.spool.frames import Damage, scan
 
 __all__ = ["POSITIONS", "POSITIONS_AT", "Chain", "Entry", "head_path", "listed"]
 

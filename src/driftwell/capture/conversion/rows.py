@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from driftwell.capture import fields
-from driftwell.capture.fields import Notes
+from driftwell.capture.conversion import fields
+from driftwell.capture.conversion.fields import Notes
 from driftwell.capture.ids import is_usable
 from driftwell.capture.snapshot import RefusedError, Unread
 from driftwell.stores.base import Label

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from driftwell.capture.chain import Chain
-from driftwell.capture.pieces import Chunk, read_piece
 from driftwell.capture.records import LabelTicket
-from driftwell.capture.spool import Spool
+from driftwell.capture.spool.chain import Chain
+from driftwell.capture.spool.files import Spool
+from driftwell.capture.spool.pieces import Chunk, read_piece
 
 __all__ = ["Adoption"]
 

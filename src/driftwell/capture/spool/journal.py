@@ -19,12 +19,12 @@ from typing import Any
 
 from driftwell.capture.counting import Counting
 from driftwell.capture.ids import new_id
-from driftwell.capture.journal_entries import decode_entry, encode_entry
 from driftwell.capture.patience import Seldom
-from driftwell.capture.pieces import Chunk, read_piece
 from driftwell.capture.queue import Counts, Queue
 from driftwell.capture.records import Bundle, Deferred, Item, LabelItem, LabelTicket, Record, TableRows
-from driftwell.capture.spool import Spool, SpoolFullError
+from driftwell.capture.spool.files import Spool, SpoolFullError
+from driftwell.capture.spool.journal_entries import decode_entry, encode_entry
+from driftwell.capture.spool.pieces import Chunk, read_piece
 from driftwell.stores.base import LabelCounts
 
 __all__ = ["Journal", "tally_of"]

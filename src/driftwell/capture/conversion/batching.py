@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftwell.capture.cells import CellColumns, Cells, Shape, named_cells
-from driftwell.capture.fields import Notes
-from driftwell.capture.readers import ARROW_TYPES, read_column
+from driftwell.capture.conversion.cells import CellColumns, Cells, Shape, named_cells
+from driftwell.capture.conversion.fields import Notes
+from driftwell.capture.conversion.readers import ARROW_TYPES, read_column
+from driftwell.capture.conversion.rows import RowColumns, RowReader
+from driftwell.capture.conversion.tables import columns_of, fields_of
 from driftwell.capture.records import Fields, Record, TableRows
-from driftwell.capture.rows import RowColumns, RowReader
 from driftwell.capture.snapshot import RefusedError, thaw
-from driftwell.capture.tables import columns_of, fields_of
 from driftwell.stores.base import ROW_COLUMNS, Label, PredictionBatch
 
 if TYPE_CHECKING:

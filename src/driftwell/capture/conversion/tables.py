@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from driftwell.capture.cells import Shape
-from driftwell.capture.fields import Notes
+from driftwell.capture.conversion.cells import Shape
+from driftwell.capture.conversion.fields import Notes
 from driftwell.capture.ids import IdSource
 from driftwell.capture.records import FIELDS, TableRows
 from driftwell.capture.snapshot import RefusedError

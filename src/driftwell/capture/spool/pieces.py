@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from driftwell.capture.chain import Entry
-from driftwell.capture.journal_entries import decode_entry
 from driftwell.capture.queue import BATCH_ROWS
 from driftwell.capture.records import Item, LabelTicket
+from driftwell.capture.spool.chain import Entry
+from driftwell.capture.spool.journal_entries import decode_entry
 
 __all__ = ["Chunk", "Piece", "read_piece"]
 

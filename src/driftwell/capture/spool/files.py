@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from driftwell.capture.chain import POSITIONS, POSITIONS_AT, Chain, Entry, head_path, listed
-from driftwell.capture.frames import FRAME_BYTES, frame
 from driftwell.capture.ids import new_id
+from driftwell.capture.spool.chain import POSITIONS, POSITIONS_AT, Chain, Entry, head_path, listed
+from driftwell.capture.spool.frames import FRAME_BYTES, frame
 from driftwell.errors import NotSupported
 
 try:

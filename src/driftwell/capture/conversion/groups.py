@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from driftwell.capture.batching import Prepared, batch_of_records, batch_of_table
-from driftwell.capture.cells import Shape
+from driftwell.capture.conversion.batching import Prepared, batch_of_records, batch_of_table
+from driftwell.capture.conversion.cells import Shape
+from driftwell.capture.conversion.tables import placed
 from driftwell.capture.records import Item, Record, TableRows
-from driftwell.capture.tables import placed
 from driftwell.stores.transform import Transform
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from driftwell._version import __version__
-from driftwell.capture.arrow_stream import STREAM_TYPE, batch_to_stream
 from driftwell.capture.processes import survive_forks
+from driftwell.capture.wire.arrow_stream import STREAM_TYPE, batch_to_stream
 from driftwell.errors import BadInput, ConfigError, StoreError
 from driftwell.results import isoformat
 from driftwell.stores.base import AppendResult, Capabilities, Label, LabelCounts, LeafBuilder, PredictionBatch

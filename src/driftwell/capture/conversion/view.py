@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from driftwell.capture.adoption import Adoption
-from driftwell.capture.batching import rows_as_dicts
+from driftwell.capture.conversion.batching import rows_as_dicts
 from driftwell.capture.counting import Counting
-from driftwell.capture.journal import Journal
 from driftwell.capture.patience import Seldom
 from driftwell.capture.queue import Queue
 from driftwell.capture.records import Item, Record, Redaction, TableRows
+from driftwell.capture.spool.adoption import Adoption
+from driftwell.capture.spool.journal import Journal
 from driftwell.capture.writer import Writer
 
 __all__ = ["View"]

@@ -1,0 +1,1 @@
+"""What passes an ASGI application, read without being touched."""
