@@ -7,14 +7,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
-from driftwell.errors import DriftwellError, StoreError
+from driftwell.errors import StoreError
 from driftwell.stores.base import AppendResult
 from driftwell.stores.checks import ALWAYS, count_leaves, make_batch
 from driftwell.stores.sqlite import SQLiteStore
@@ -250,45 +249,6 @@ def test_a_deleted_folder_fails_until_it_is_there_again(tmp_path: Path) -> None:
     folder.mkdir()
     assert store.append(make_batch("b", ids("b", 2)), count_leaves) == AppendResult(2)
     store.close()
-
-
-def test_threads_at_work_lose_nothing_that_was_said_to_be_stored(store: SQLiteStore, tmp_path: Path) -> None:
-    stop = threading.Event()
-    stored: list[str] = []
-
-    def write(name: str) -> None:
-        for i in range(10_000):
-            if stop.is_set():
-                return
-            batch = make_batch(f"{name}{i}", [f"{name}{i}"])
-            while not _try(lambda batch=batch: store.append(batch, count_leaves)):
-                pass
-            stored.append(f"{name}{i}")
-
-    writers = [threading.Thread(target=write, args=(name,)) for name in "abc"]
-    for writer in writers:
-        writer.start()
-    deleted_at = 0
-    for _ in range(3):
-        while len(stored) < deleted_at + 20:
-            time.sleep(0.001)
-        (tmp_path / "s.db").unlink()
-        deleted_at = len(stored)
-    while len(stored) < deleted_at + 20:
-        time.sleep(0.001)
-    stop.set()
-    for writer in writers:
-        writer.join()
-    kept = {row["prediction_id"] for row in store.recent("m", "v1", 10_000)}
-    assert set(stored[deleted_at + len(writers) :]) <= kept  # those at the moment of deletion may be on either side
-
-
-def _try(operation) -> bool:
-    try:
-        operation()
-    except DriftwellError:  # also "damaged", for a file that is gone half-way: the recorder tries both again
-        return False
-    return True
 
 
 def test_a_fork_from_c_in_the_middle_of_a_transaction_is_refused(tmp_path: Path) -> None:
